@@ -1,0 +1,43 @@
+// aligned_buffer: owned, zeroed bytes on a cache-line boundary.
+#pragma once
+
+#include <cstring>
+#include <new>
+#include <utility>
+
+#include "error.hpp"
+
+namespace tegula::inline TEGULA_ABI {
+
+class aligned_buffer {
+ public:
+  static constexpr std::size_t alignment = 64;  // a cache line, a zmm register, a row of a tile
+
+  aligned_buffer() = default;
+  explicit aligned_buffer(std::size_t bytes)
+      : data_(bytes == 0 ? nullptr : static_cast<std::byte*>(::operator new(bytes, std::align_val_t{alignment}))), size_(bytes) {
+    if (bytes != 0) std::memset(data_, 0, bytes);
+  }
+  aligned_buffer(const aligned_buffer& other) : aligned_buffer(other.size_) {
+    if (size_ != 0) std::memcpy(data_, other.data_, size_);
+  }
+  aligned_buffer(aligned_buffer&& other) noexcept : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+  aligned_buffer& operator=(aligned_buffer other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+    return *this;
+  }
+  ~aligned_buffer() {
+    if (data_ != nullptr) ::operator delete(data_, std::align_val_t{alignment});
+  }
+
+  [[nodiscard]] std::byte* data() noexcept { return data_; }
+  [[nodiscard]] const std::byte* data() const noexcept { return data_; }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+ private:
+  std::byte* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+}  // namespace tegula::inline TEGULA_ABI

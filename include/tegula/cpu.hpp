@@ -1,0 +1,172 @@
+// What the CPU has, what the operating system enables, and what this process may use. CPUID alone is not enough: some virtual
+// machines show AMX bits while its tile leaf is empty, XCR0 may lack a register state, and AMX needs a permission that the
+// kernel can deny. All facts come through cpu_probe, so that tests can lie about each.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/options.hpp"
+
+#if TEGULA_X86
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#endif
+
+namespace tegula::inline TEGULA_ABI {
+
+struct cpuid_registers {
+  std::uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;
+};
+
+// The one seam to the machine.
+struct cpu_probe {
+  cpuid_registers (*cpuid)(std::uint32_t leaf, std::uint32_t subleaf);
+  std::uint64_t (*xcr0)();     // asked only if CPUID says that XGETBV may be used
+  int (*request_amx)();        // asks the kernel for the tile state; 0 or the errno of the refusal. Asked only if all else is there
+};
+
+// A feature that an ISA needs, and how far it gets on this machine.
+struct cpu_feature {
+  const char* name;
+  tegula::isa needed_by;
+  bool in_cpuid = false, enabled = false, permitted = false;
+  std::string why_not;  // empty if usable
+};
+
+struct cpu_description {
+  std::vector<cpu_feature> features;
+  isa best = isa::scalar;
+
+  [[nodiscard]] bool supports(isa which) const noexcept { return which <= best; }
+  // The first obstacle to an ISA, in words; empty if there is none.
+  [[nodiscard]] std::string why_not(isa which) const {
+    for (const cpu_feature& f : features)
+      if (f.needed_by <= which && !f.why_not.empty()) return std::string(f.name) + ": " + f.why_not;
+    return {};
+  }
+  // A table for people: a line a feature.
+  [[nodiscard]] std::string text() const {
+    std::string table = "best ISA: " + std::string(name_of(best)) + "\n";
+    for (const cpu_feature& f : features) {
+      table += std::string(f.name).append(14 - std::string(f.name).size(), ' ') + "(" + name_of(f.needed_by) + ")  ";
+      table += std::string("cpuid ") + (f.in_cpuid ? "yes" : "no") + ", enabled " + (f.enabled ? "yes" : "no") + ", permitted " +
+               (f.permitted ? "yes" : "no") + (f.why_not.empty() ? "" : ": " + f.why_not) + "\n";
+    }
+    return table;
+  }
+};
+
+namespace detail {
+
+enum class cpuid_register { ebx, ecx, edx };
+
+struct feature_bit {
+  const char* name;
+  isa needed_by;
+  std::uint32_t leaf;
+  cpuid_register reg;
+  int bit;
+  std::uint64_t states;  // XCR0 bits that it needs
+};
+
+inline constexpr std::uint64_t ymm_states = 0x6, zmm_states = 0xe6, tile_states = 0x60000;
+
+inline constexpr feature_bit feature_bits[] = {
+    {"avx2", isa::avx2, 7, cpuid_register::ebx, 5, ymm_states},
+    {"fma", isa::avx2, 1, cpuid_register::ecx, 12, ymm_states},
+    {"f16c", isa::avx2, 1, cpuid_register::ecx, 29, ymm_states},
+    {"avx512f", isa::avx512, 7, cpuid_register::ebx, 16, zmm_states},
+    {"avx512dq", isa::avx512, 7, cpuid_register::ebx, 17, zmm_states},
+    {"avx512bw", isa::avx512, 7, cpuid_register::ebx, 30, zmm_states},
+    {"avx512vl", isa::avx512, 7, cpuid_register::ebx, 31, zmm_states},
+    {"avx512_vnni", isa::avx512, 7, cpuid_register::ecx, 11, zmm_states},
+    {"avx512_vbmi", isa::amx, 7, cpuid_register::ecx, 1, zmm_states},
+    {"amx_tile", isa::amx, 7, cpuid_register::edx, 24, tile_states},
+    {"amx_int8", isa::amx, 7, cpuid_register::edx, 25, tile_states},
+    {"amx_bf16", isa::amx, 7, cpuid_register::edx, 22, tile_states},
+};
+
+inline std::uint32_t register_of(const cpuid_registers& r, cpuid_register which) {
+  return which == cpuid_register::ebx ? r.ebx : which == cpuid_register::ecx ? r.ecx : r.edx;
+}
+
+// Leaf 1D describes the tiles; the kernels need palette 1 as Sapphire Rapids has it.
+inline bool tile_leaf_is_sane(const cpu_probe& probe) {
+  if (probe.cpuid(0, 0).eax < 0x1d || probe.cpuid(0x1d, 0).eax < 1) return false;
+  const cpuid_registers palette = probe.cpuid(0x1d, 1);
+  const std::uint32_t total_bytes = palette.eax & 0xffff, tile_bytes = palette.eax >> 16;
+  const std::uint32_t bytes_per_row = palette.ebx & 0xffff, tiles = palette.ebx >> 16, rows = palette.ecx & 0xffff;
+  return total_bytes >= 8192 && tile_bytes >= 1024 && bytes_per_row >= 64 && tiles >= 8 && rows >= 16;
+}
+
+inline std::string why_amx_was_refused(int error) {
+#if TEGULA_X86
+  if (error == EPERM || error == EACCES) return "the kernel denied the tile state (EPERM): a seccomp filter or policy forbids arch_prctl";
+  if (error == ENOSPC) return "the kernel denied the tile state (ENOSPC): a thread's sigaltstack is too small for it; enlarge it";
+  if (error == EINVAL || error == EOPNOTSUPP || error == ENOSYS) return "the kernel does not know the tile state: it needs Linux 5.16 or newer";
+#endif
+  return "the kernel denied the tile state (errno " + std::to_string(error) + ")";
+}
+
+inline cpu_description describe_cpu(const cpu_probe& probe) {
+  cpu_description d;
+  const std::uint32_t max_leaf = probe.cpuid(0, 0).eax;
+  const bool can_read_xcr0 = max_leaf >= 1 && (probe.cpuid(1, 0).ecx >> 27 & 1u) != 0;
+  const std::uint64_t xcr0 = can_read_xcr0 ? probe.xcr0() : 0;
+  for (const feature_bit& bit : feature_bits) {
+    cpu_feature f{bit.name, bit.needed_by, false, false, false, {}};
+    f.in_cpuid = max_leaf >= bit.leaf && (register_of(probe.cpuid(bit.leaf, 0), bit.reg) >> bit.bit & 1u) != 0;
+    f.enabled = f.in_cpuid && (xcr0 & bit.states) == bit.states;
+    if (!f.in_cpuid) f.why_not = "the CPU does not have it";
+    else if (!f.enabled) f.why_not = "the operating system does not enable its registers (XCR0)";
+    else if (bit.states == tile_states && !tile_leaf_is_sane(probe)) f.why_not = "CPUID leaf 1D describes no usable tiles, as on some virtual machines";
+    f.permitted = f.why_not.empty();
+    d.features.push_back(std::move(f));
+  }
+  // The permission is asked for last: it belongs to the process for good.
+  if (d.why_not(isa::amx).empty()) {
+    const int refused = probe.request_amx();
+    for (cpu_feature& f : d.features)
+      if (refused != 0 && std::string(f.name).rfind("amx_", 0) == 0) f.permitted = false, f.why_not = why_amx_was_refused(refused);
+  }
+  for (const isa which : {isa::avx2, isa::avx512, isa::amx})
+    if (d.why_not(which).empty()) d.best = which;
+  return d;
+}
+
+#if TEGULA_X86
+inline cpuid_registers read_cpuid(std::uint32_t leaf, std::uint32_t subleaf) {
+  cpuid_registers r;
+  asm volatile("cpuid" : "=a"(r.eax), "=b"(r.ebx), "=c"(r.ecx), "=d"(r.edx) : "a"(leaf), "c"(subleaf));
+  return r;
+}
+inline std::uint64_t read_xcr0() {
+  std::uint32_t low, high;
+  asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return static_cast<std::uint64_t>(high) << 32 | low;
+}
+inline int request_amx_permission() {
+  constexpr long get_permission = 0x1022, request_permission = 0x1023, tile_data = 18;  // asm/prctl.h since Linux 5.16
+  if (syscall(SYS_arch_prctl, request_permission, tile_data) != 0) return errno;
+  std::uint64_t granted = 0;
+  if (syscall(SYS_arch_prctl, get_permission, &granted) != 0) return errno;
+  return (granted >> tile_data & 1u) != 0 ? 0 : EPERM;
+}
+inline constexpr cpu_probe native_probe{read_cpuid, read_xcr0, request_amx_permission};
+#else
+inline constexpr cpu_probe native_probe{[](std::uint32_t, std::uint32_t) { return cpuid_registers{}; }, [] { return std::uint64_t{0}; }, [] { return 1; }};
+#endif
+
+}  // namespace detail
+
+// What this machine offers: each feature in CPUID, enabled by the operating system, permitted to this process, and why not.
+// Asked once; where AMX is there, the first call asks the kernel for the permission to use it, for the whole process.
+inline const cpu_description& cpu_report() {
+  static const cpu_description description = detail::describe_cpu(detail::native_probe);
+  return description;
+}
+
+}  // namespace tegula::inline TEGULA_ABI

@@ -1,0 +1,84 @@
+// Which kernels run: the best ISA that the machine offers below the caps, and the one switch from an isa to its kernels.
+#pragma once
+
+#include <atomic>
+#include <cstdlib>
+#include <string_view>
+
+#include "core/error.hpp"
+#include "cpu.hpp"
+#include "isa/scalar/kernels.hpp"
+#if TEGULA_X86
+#include "isa/amx/kernels.hpp"
+#include "isa/avx2/kernels.hpp"
+#include "isa/avx512/kernels.hpp"
+#endif
+
+namespace tegula::inline TEGULA_ABI {
+
+namespace detail {
+
+inline isa parse_isa(std::string_view name, const char* where) {
+  for (const isa which : {isa::scalar, isa::avx2, isa::avx512, isa::amx})
+    if (name == name_of(which)) return which;
+  fail_argument(where, "=", std::string(name), ": must be scalar, avx2, avx512 or amx");
+}
+
+inline std::atomic<isa> max_isa{isa::amx};
+
+inline isa environment_cap() {
+  static const isa cap = [] {
+    const char* text = std::getenv("TEGULA_MAX_ISA");
+    return text == nullptr || *text == '\0' ? isa::amx : parse_isa(text, "TEGULA_MAX_ISA");
+  }();
+  return cap;
+}
+
+inline isa cap() {
+  const isa by_environment = environment_cap(), by_call = max_isa.load(std::memory_order_relaxed);
+  return by_environment < by_call ? by_environment : by_call;
+}
+
+}  // namespace detail
+
+// Caps what best_isa() may return, for all threads, from now on. The environment variable TEGULA_MAX_ISA=scalar|avx2|avx512|amx
+// does the same from outside; the lower of both counts.
+inline void set_max_isa(isa cap) noexcept { detail::max_isa.store(cap, std::memory_order_relaxed); }
+
+// The best ISA that the CPU has, the operating system enables, the process may use, and the caps allow. Throws
+// std::invalid_argument if TEGULA_MAX_ISA names no ISA.
+inline isa best_isa() {
+  const isa cap = detail::cap(), machine = cpu_report().best;
+  return machine < cap ? machine : cap;
+}
+
+// Whether kernels of an ISA may run: the machine has it and no cap forbids it.
+inline bool supported(isa which) { return which <= best_isa(); }
+
+namespace detail {
+
+// The ISA to use for a request. Throws std::invalid_argument, with the reason, if it cannot run here.
+inline isa resolve_isa(std::optional<isa> requested) {
+  const isa best = best_isa();
+  if (!requested) return best;
+  if (*requested <= best) return *requested;
+  const std::string obstacle = cpu_report().why_not(*requested);
+  fail_argument("ISA ", name_of(*requested), " cannot run here: ", obstacle.empty() ? "capped at " + std::string(name_of(cap())) : obstacle);
+}
+
+// Calls function(kernels) with the entry points of an ISA that can run here.
+template <class Function>
+decltype(auto) with_kernels([[maybe_unused]] isa which, Function&& function) {
+#if TEGULA_X86
+  switch (which) {
+    case isa::amx: return function(amx::kernels{});
+    case isa::avx512: return function(avx512::kernels{});
+    case isa::avx2: return function(avx2::kernels{});
+    case isa::scalar: break;
+  }
+#endif
+  return function(scalar::kernels{});
+}
+
+}  // namespace detail
+}  // namespace tegula::inline TEGULA_ABI

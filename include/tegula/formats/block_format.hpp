@@ -1,0 +1,106 @@
+// What a weight format is: a plain struct of constants that says where a ggml block keeps its quants and its scales. It holds
+// no intrinsic and no loop: packing, decoding and the kernels of every ISA are derived from these constants.
+//
+// Two kinds exist. A float_format is an element type (f32, f16, bf16). A quant_format has blocks of block_k weights:
+//
+//   weight = d * scale[g] * (quant - offset)  [ - dmin * min[g]   integer_scales: 8-bit scales per group, d per block ]
+//   weight = d * (quant - offset)             [ + m               float_scales:   a group is a block                  ]
+//
+// A quant is the sum of its bit planes, each an unsigned field, lowest plane first.
+#pragma once
+
+#include <array>
+#include <concepts>
+
+#include "../core/types.hpp"
+
+namespace tegula::inline TEGULA_ABI {
+
+// The field of quant k of a block: `shift` bits up in byte `byte` of the block.
+struct bit_position {
+  int byte, shift;
+};
+
+struct bit_plane {
+  int bits;                                 // 1, 2, 4 or 8
+  bit_position (*position)(int k);          // of each quant
+  std::uint8_t flip = 0;                    // xored with the field: 0x80 turns a signed byte into quant - 128
+};
+
+// Scales of four groups at a time, one in each byte of a 32-bit word: word `word` of the block's scale words, shifted right by
+// `shift`, the low `bits` of each byte kept, shifted left by `to`. A scale in two pieces has two of these.
+struct byte_field {
+  int word, shift, bits, to = 0;
+};
+using scale_code = std::array<byte_field, 2>;  // a second piece with bits = 0 is none
+
+template <class F>
+concept float_format = requires {
+  { F::id } -> std::convertible_to<type_id>;
+  { F::name } -> std::convertible_to<const char*>;
+  typename F::element;
+};
+
+template <class F>
+concept quant_format = requires {
+  { F::id } -> std::convertible_to<type_id>;
+  { F::name } -> std::convertible_to<const char*>;
+  { F::block_k } -> std::convertible_to<int>;      // weights a block
+  { F::block_bytes } -> std::convertible_to<int>;
+  { F::offset } -> std::convertible_to<int>;       // what a quant of zero weight is stored as
+  { F::planes[0] } -> std::convertible_to<bit_plane>;
+  { F::group_k } -> std::convertible_to<int>;      // weights that share a scale
+  { F::d_at } -> std::convertible_to<int>;         // byte of the block where the f16 scale stands
+  { F::m_at } -> std::convertible_to<int>;         // of the f16 minimum (or its scale); -1: the format has none
+};
+
+template <class F>
+concept integer_scales = quant_format<F> && requires {
+  { F::scales_at } -> std::convertible_to<int>;        // byte of the block where the scale words start
+  { F::scale_words } -> std::convertible_to<int>;      // 32-bit words of scales (and minima)
+  { F::scale_codes[0] } -> std::convertible_to<scale_code>;  // one for every four groups
+  { F::min_codes } ;                                   // the same for the minima; empty if there are none
+  { F::signed_scales } -> std::convertible_to<bool>;
+};
+
+template <class F>
+concept float_scales = quant_format<F> && !integer_scales<F>;
+
+template <class F>
+concept block_format = float_format<F> || quant_format<F>;
+
+namespace detail {
+
+// Facts that follow from a format's constants.
+template <class F>
+struct traits;
+
+template <float_format F>
+struct traits<F> {
+  static constexpr int block_k = 1;
+  static constexpr int block_bytes = sizeof(typename F::element);
+};
+
+template <quant_format F>
+struct traits<F> {
+  static constexpr int block_k = F::block_k;
+  static constexpr int block_bytes = F::block_bytes;
+  static constexpr int bits = [] {
+    int sum = 0;
+    for (const bit_plane& plane : F::planes) sum += plane.bits;
+    return sum;
+  }();
+  static constexpr int max_quant = (1 << bits) - 1;
+  static constexpr bool has_min = F::m_at >= 0;
+  static constexpr int groups = F::block_k / F::group_k;
+  // The unit of exact mode's order: 256 weights where a float scale serves 256, else 128, four blocks of 32.
+  static constexpr int super_blocks = F::block_k == 32 ? 4 : 1;
+  static constexpr int super_k = super_blocks * F::block_k;
+
+  static_assert(F::block_k == 32 || F::block_k == 256, "kernels know blocks of 32 and 256 weights");
+  static_assert(F::group_k == 16 || F::group_k == 32);
+  static_assert(integer_scales<F> || F::group_k == F::block_k, "a float scale serves a whole block");
+};
+
+}  // namespace detail
+}  // namespace tegula::inline TEGULA_ABI

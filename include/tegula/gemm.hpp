@@ -1,0 +1,228 @@
+// gemm() and dequantize(): check the arguments, bring A into the kernels' form, hand tasks to the executor.
+#pragma once
+
+#include <type_traits>
+
+#include "dispatch.hpp"
+#include "pack/packed_matrix.hpp"
+
+namespace tegula::inline TEGULA_ABI {
+
+namespace detail {
+
+template <class T>
+concept element = std::same_as<T, float> || std::same_as<T, f16> || std::same_as<T, bf16>;
+
+inline thread_local std::string_view last_kernel_name = "none";
+
+// "q4_k amx exact": made at compile time, so that naming what ran costs a call nothing.
+template <block_format F, isa Isa, compute Mode>
+inline constexpr auto kernel_name = [] {
+  std::array<char, 32> text{};
+  std::size_t size = 0;
+  for (const std::string_view part : {std::string_view(F::name), std::string_view(name_of(Isa)), std::string_view(name_of(Mode))}) {
+    if (size != 0) text[size++] = ' ';
+    for (const char c : part) text[size++] = c;
+  }
+  return text;
+}();
+
+// How A is held for a product with F: only exact mode of quantized weights quantizes it.
+template <block_format F>
+constexpr a_kind a_kind_for(compute mode) {
+  if (mode == compute::bf16) return a_kind::bf16;
+  return quant_format<F> ? a_kind::int8 : a_kind::f32;
+}
+
+// auto_ may only choose among modes whose numerics the caller has agreed to; so far exact is never the worse choice by much.
+constexpr compute resolve(compute mode) { return mode == compute::auto_ ? compute::exact : mode; }
+
+inline type_id type_of(const any_packed_matrix& w) { return w.type(); }
+
+// Few rows of A do not fill tiles: up to here a product is bound by reading the weights and the vector kernels, which compute the
+// same bits, read them packed.
+inline constexpr index_t vector_rows = 4;
+
+// Splits M x N into tasks: enough for many threads, panels of one task side by side, so that they share a block of A in cache.
+struct task_grid {
+  index_t blocks, panels, block_tasks, panel_tasks;
+
+  task_grid(index_t M, index_t N) : blocks((M + block_rows - 1) / block_rows), panels(panel_count(N)) {
+    constexpr index_t wanted = 64, m_blocks = 16;
+    panel_tasks = panels < wanted ? panels : wanted;
+    const index_t pieces = (blocks + m_blocks - 1) / m_blocks, useful = (wanted + panels - 1) / panels;
+    block_tasks = pieces < useful ? pieces : useful;
+  }
+  [[nodiscard]] index_t size() const { return block_tasks * panel_tasks; }
+  [[nodiscard]] task_range operator[](index_t i) const {
+    const index_t b = i % block_tasks, p = i / block_tasks;
+    return {blocks * b / block_tasks, blocks * (b + 1) / block_tasks, panels * p / panel_tasks, panels * (p + 1) / panel_tasks};
+  }
+};
+
+}  // namespace detail
+
+// Which kernel the last gemm() of this thread ran, for example "q4_k amx exact"; "none" before the first.
+inline std::string_view last_kernel() noexcept { return detail::last_kernel_name; }
+
+// A[M, K] in the form that the kernels read, made once and used for any number of products with weights of the same K: int8
+// (any quantized type, exact mode), bf16 (any type, bf16 mode) or f32 (f32, f16 and bf16 weights, exact mode).
+class quantized_activations {
+ public:
+  // Room for M rows, to be filled by assign(). `w`: weights that it will be used with, to know the form.
+  template <block_format F>
+  quantized_activations(index_t M, const packed_matrix<F>& w, compute mode = compute::exact)
+      : mode_(detail::resolve(mode)), store_(detail::a_kind_for<F>(mode_), checked_rows(M), w.cols()) {}
+  quantized_activations(index_t M, const any_packed_matrix& w, compute mode = compute::exact)
+      : quantized_activations(w.visit([&](const auto& typed) { return quantized_activations(M, typed, mode); })) {}
+
+  // Allocates and fills in one go.
+  template <class T, class W, class Executor = serial_executor>
+    requires executor<Executor>
+  quantized_activations(matrix_view<T> a, const W& w, Executor&& executor = {}, gemm_options options = {})
+      : quantized_activations(a.rows(), w, options.compute.value_or(compute::exact)) {
+    assign(a, executor, options);
+  }
+
+  // Fills it from A[M, K], a task for every 16 rows. Workers that run as (ith, nth) each call it with their share and then wait
+  // for each other. Throws std::invalid_argument for another shape than it was made for.
+  template <class T, class Executor = serial_executor>
+    requires executor<Executor>
+  void assign(matrix_view<T> a, Executor&& executor = {}, gemm_options options = {}) {
+    using value = std::remove_const_t<T>;
+    static_assert(detail::element<value>, "A holds float, f16 or bf16");
+    if (a.rows() != rows() || a.cols() != cols())
+      detail::fail_argument("A is ", a.rows(), " x ", a.cols(), ", the activations were made for ", rows(), " x ", cols());
+    const matrix_view<const value> source(a.row(0), a.rows(), a.cols(), a.stride());
+    detail::with_kernels(detail::resolve_isa(options.isa), [&](auto kernels) {
+      executor.parallel_for(store_.blocks(), [&](index_t i) {
+        kernels.prepare(source, i * detail::block_rows, store_.kind(), store_.block(i));
+      });
+    });
+  }
+
+  [[nodiscard]] index_t rows() const noexcept { return store_.rows(); }
+  [[nodiscard]] index_t cols() const noexcept { return store_.cols(); }
+  [[nodiscard]] tegula::compute mode() const noexcept { return mode_; }
+  [[nodiscard]] const detail::activation_store& store() const noexcept { return store_; }
+
+ private:
+  static index_t checked_rows(index_t M) {
+    if (M < 0) detail::fail_argument("activations of ", M, " rows");
+    return M;
+  }
+
+  tegula::compute mode_;
+  detail::activation_store store_;
+};
+
+namespace detail {
+
+template <block_format F>
+void check_product(const quantized_activations& a, const packed_matrix<F>& w, index_t c_rows, index_t c_cols, const gemm_options& options) {
+  if (a.cols() != w.cols()) fail_argument("A has K = ", a.cols(), ", W has K = ", w.cols());
+  if (c_rows != a.rows() || c_cols != w.rows())
+    fail_argument("C is ", c_rows, " x ", c_cols, ", the product of A and W is ", a.rows(), " x ", w.rows());
+  if (options.compute && resolve(*options.compute) != a.mode())
+    fail_argument("compute mode ", name_of(*options.compute), " asked for, but the activations were made for ", name_of(a.mode()));
+  if (const a_kind needed = a_kind_for<F>(a.mode()); needed != a.store().kind())
+    fail_argument(F::name, " weights in ", name_of(a.mode()), " mode need activations as ", a_kind_name(needed), ", these are held as ",
+                  a_kind_name(a.store().kind()), ": make them with quantized_activations(a, w) for these weights");
+}
+
+template <block_format F, compute Mode, class T, class Epilogue, class Executor>
+void run_product(const quantized_activations& a, const packed_matrix<F>& w, matrix_view<T> c, const Epilogue& epilogue, Executor& executor,
+                 const gemm_options& options) {
+  const isa best = resolve_isa(options.isa);
+  const isa chosen = !options.isa && best == isa::amx && a.rows() <= vector_rows ? isa::avx512 : best;
+  with_kernels(chosen, [&](auto kernels) {
+    constexpr isa runs = decltype(kernels)::template runs<F, Mode>;
+    last_kernel_name = kernel_name<F, runs, Mode>.data();
+    if (c.rows() == 0 || c.cols() == 0) return;
+    const task_grid grid(c.rows(), c.cols());
+    executor.parallel_for(grid.size(), [&](index_t i) {
+      kernels.template run<F, Mode>(a.store(), grid[i], w.panel(0), w.cols(), c, epilogue);
+    });
+  });
+}
+
+template <class W>
+struct is_weights : std::false_type {};
+template <block_format F>
+struct is_weights<packed_matrix<F>> : std::true_type {};
+template <>
+struct is_weights<any_packed_matrix> : std::true_type {};
+
+template <class A>
+struct is_activations : std::is_same<A, quantized_activations> {};
+template <class T>
+struct is_activations<matrix_view<T>> : std::bool_constant<element<std::remove_const_t<T>>> {};
+
+template <class A, class W, class T>
+concept product = is_activations<A>::value && is_weights<W>::value && element<T>;
+
+}  // namespace detail
+
+// C[M, N] = epilogue(A[M, K] * W[N, K]^T).
+//
+// a         matrix_view of float, f16 or bf16, whose rows may have a stride; or quantized_activations: then nothing is allocated
+// w         packed_matrix<F> or any_packed_matrix
+// c         matrix_view of float, f16 or bf16, written only; must not overlap A
+// epilogue  (float value, index_t m, index_t n) -> float, called once for every element, from the executor's threads
+// executor  runs the tasks; the result does not depend on it
+// options   isa: the best by default; compute: exact by default
+//
+// Epilogue, executor and options may each be left out, in this order. M = 0 or N = 0 touches nothing; K = 0 gives epilogue(0).
+// Throws std::invalid_argument for shapes that do not fit, an ISA that cannot run here, or activations of another form; nothing
+// is written then. With executor share(ith, nth), A must be quantized_activations: each worker has only a part of the work.
+template <class W, class T, epilogue Epilogue, class Executor>
+  requires detail::product<quantized_activations, W, T> && executor<Executor>
+void gemm(const quantized_activations& a, const W& w, matrix_view<T> c, const Epilogue& epilogue, Executor&& executor, gemm_options options = {}) {
+  if constexpr (std::is_same_v<W, any_packed_matrix>) {
+    w.visit([&](const auto& typed) { gemm(a, typed, c, epilogue, executor, options); });
+  } else {
+    detail::check_product(a, w, c.rows(), c.cols(), options);
+    using format = typename W::format;
+    if (a.mode() == compute::bf16) detail::run_product<format, compute::bf16>(a, w, c, epilogue, executor, options);
+    else detail::run_product<format, compute::exact>(a, w, c, epilogue, executor, options);
+  }
+}
+
+template <class A, class W, class T, epilogue Epilogue, class Executor>
+  requires detail::product<matrix_view<A>, W, T> && executor<Executor> && (!std::same_as<std::remove_cvref_t<Executor>, share>)
+void gemm(matrix_view<A> a, const W& w, matrix_view<T> c, const Epilogue& epilogue, Executor&& executor, gemm_options options = {}) {
+  gemm(quantized_activations(a, w, executor, options), w, c, epilogue, executor, options);
+}
+
+template <class A, class W, class T, epilogue Epilogue>
+  requires detail::product<A, W, T>
+void gemm(const A& a, const W& w, matrix_view<T> c, const Epilogue& epilogue, gemm_options options = {}) {
+  gemm(a, w, c, epilogue, serial_executor{}, options);
+}
+
+template <class A, class W, class T, class Executor>
+  requires detail::product<A, W, T> && executor<Executor>
+void gemm(const A& a, const W& w, matrix_view<T> c, Executor&& executor, gemm_options options = {}) {
+  gemm(a, w, c, identity_epilogue{}, executor, options);
+}
+
+template <class A, class W, class T>
+  requires detail::product<A, W, T>
+void gemm(const A& a, const W& w, matrix_view<T> c, gemm_options options = {}) {
+  gemm(a, w, c, identity_epilogue{}, serial_executor{}, options);
+}
+
+// Blocks of F, as they lie in a GGUF file (any alignment), to `count` floats. Throws std::invalid_argument for a count that is
+// no multiple of the block.
+template <block_format F>
+void dequantize(const void* blocks, float* out, index_t count, gemm_options options = {}) {
+  if (count < 0 || count % detail::traits<F>::block_k != 0)
+    detail::fail_argument("dequantize ", count, " weights of ", F::name, ": must be a multiple of the block, ", detail::traits<F>::block_k);
+  detail::with_kernels(detail::resolve_isa(options.isa),
+                       [&](auto kernels) { kernels.template dequantize<F>(static_cast<const std::byte*>(blocks), out, count); });
+}
+inline void dequantize(type_id type, const void* blocks, float* out, index_t count, gemm_options options = {}) {
+  visit(type, [&](auto format) { dequantize<decltype(format)>(blocks, out, count, options); });
+}
+
+}  // namespace tegula::inline TEGULA_ABI

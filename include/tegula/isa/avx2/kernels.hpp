@@ -1,0 +1,23 @@
+// The kernels for AVX2, FMA and F16C: generic/ on the vectors of simd.hpp.
+#pragma once
+
+#include <immintrin.h>
+
+#include "../../core/epilogue.hpp"
+#include "../../core/options.hpp"
+#include "../../pack/activations.hpp"
+#include "../../pack/block_codec.hpp"
+
+TEGULA_BEGIN_TARGET("avx2,fma,f16c")
+namespace tegula::inline TEGULA_ABI::avx2 {
+
+#include "simd.hpp"
+#include "../generic/kernels.inl"
+
+struct kernels : generic_kernels {
+  template <block_format F, compute Mode>
+  static constexpr isa runs = isa::avx2;  // whose kernel serves F
+};
+
+}  // namespace tegula::inline TEGULA_ABI::avx2
+TEGULA_END_TARGET

@@ -1,0 +1,49 @@
+// AVX-512's vectors: sixteen lanes, a panel's row. The vocabulary is described in scalar/simd.hpp.
+// Included inside namespaces tegula::avx512 and tegula::amx and their target regions; not a header of its own.
+
+inline constexpr int lanes = 16;
+inline constexpr int max_rows = 8;   // 8 sums, 8 partial sums, 8 rows of C
+inline constexpr int wide_rows = 8;
+inline constexpr int packed_rows = 4;  // unpacking for so few would cost more than it saves
+
+typedef std::uint32_t vu32 __attribute__((vector_size(4 * lanes)));
+typedef std::int32_t vi32 __attribute__((vector_size(4 * lanes)));
+typedef std::int16_t vi16 __attribute__((vector_size(4 * lanes)));
+typedef std::uint16_t vu16 __attribute__((vector_size(4 * lanes)));
+typedef float vf32 __attribute__((vector_size(4 * lanes)));
+
+TEGULA_INLINE vu32 splat(std::uint32_t x) { return vu32(_mm512_set1_epi32(static_cast<int>(x))); }
+TEGULA_INLINE vf32 splat(float x) { return vf32(_mm512_set1_ps(x)); }
+// g++ 12 warns of an uninitialised variable inside the intrinsics without a mask; with a full one they are the same instruction.
+TEGULA_INLINE vf32 to_float(vi32 x) { return __builtin_convertvector(x, vf32); }
+TEGULA_INLINE vf32 fma(vf32 a, vf32 b, vf32 c) { return vf32(_mm512_fmadd_ps(__m512(a), __m512(b), __m512(c))); }
+TEGULA_INLINE vi32 round_to_int(vf32 x) { return vi32(_mm512_maskz_cvtps_epi32(0xffff, __m512(x))); }
+TEGULA_INLINE vf32 widen_halves(const void* halves) {
+  return vf32(_mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256(static_cast<const __m256i*>(halves))));
+}
+
+// vpdpbusd adds four products into 32 bits: no saturation anywhere. A group's sum that fits 16 bits is scaled and added by one
+// vpdpwssd with {scale, 0}, else by a 32-bit multiply.
+template <int MaxQuant, int Terms>
+struct partial_dot {
+  static constexpr int steps = MaxQuant * 127 * Terms <= 32767 || MaxQuant * 127 * 16 > 32767 ? Terms / 4 : 4;
+  static constexpr int unscaled_steps = Terms / 4;
+  static constexpr bool offset_applied = false;
+  static constexpr bool fits_16_bits = MaxQuant * 127 * 4 * steps <= 32767;
+  vi32 sum{};
+
+  TEGULA_INLINE void add(vu32 quants, vu32 activations) {
+    sum = vi32(_mm512_dpbusd_epi32(__m512i(sum), __m512i(quants), __m512i(activations)));
+  }
+  TEGULA_INLINE static vi32 scale_operand(vi32 scale) { return fits_16_bits ? scale & 0xffff : scale; }
+  TEGULA_INLINE vi32 scaled(vi32 sums, vi32 scale) const {
+    if constexpr (fits_16_bits) {
+      // clang rewrites the intrinsic of vpdpwssd as a multiply and an add (seen in 19).
+      asm("vpdpwssd %2, %1, %0" : "+v"(sums) : "v"(sum), "v"(scale));
+      return sums;
+    } else {
+      return sums + sum * scale;
+    }
+  }
+  TEGULA_INLINE vi32 total(vi32 sums) const { return sums + sum; }
+};

@@ -1,0 +1,104 @@
+// A into the form that the kernels read (layout: pack/activations.hpp).
+//
+// int8, per row and 256 of K: q = round(x * (127 / max|x|)) to nearest even, scale = max|x| * (1 / 127). A group whose largest
+// magnitude is below 2^-72 is taken as zeros: then no product of exact mode is ever a denormal float, and its bits do not depend
+// on the caller's FTZ and DAZ. A group with an Inf or NaN gets the scale NaN, which reaches its own row of C and no other.
+
+inline constexpr int a_step = t::scale_k;  // of K that are converted at a time
+
+// 256 floats from row elements [0, count), zeros behind.
+TEGULA_INLINE void widen_row(const float* row, index_t count, float* out) {
+  __builtin_memcpy(out, row, static_cast<std::size_t>(count) * 4);
+  for (index_t i = count; i < a_step; ++i) out[i] = 0;
+}
+TEGULA_INLINE void widen_row(const f16* row, index_t count, float* out) {
+  index_t i = 0;
+  for (; i + lanes <= count; i += lanes) store(out + i, widen_halves(row + i));
+  for (; i < a_step; ++i) out[i] = i < count ? widen_f16(row[i].bits) : 0.f;
+}
+TEGULA_INLINE void widen_row(const bf16* row, index_t count, float* out) {
+  for (index_t i = 0; i < a_step; ++i) out[i] = i < count ? widen_bf16(row[i].bits) : 0.f;
+}
+
+TEGULA_INLINE std::uint32_t largest_magnitude_bits(const float* x) {
+  vu32 largest{};
+  for (int i = 0; i < a_step; i += lanes) {
+    const vu32 magnitude = load<vu32>(x + i) & 0x7fffffffu;
+    largest = magnitude > largest ? magnitude : largest;
+  }
+  std::uint32_t result = 0;
+  for (int i = 0; i < lanes; ++i) result = largest[i] > result ? largest[i] : result;
+  return result;
+}
+
+// Group sums of 256 quants: of 16, of 32, and those of 32 as bf16 pairs (128 * high, low), both integers that bf16 holds.
+inline void store_group_sums(const std::int8_t* quants, float* sums16, float* sums32, std::uint16_t* pairs) {
+  for (int g = 0; g < t::sums32_per_scale; ++g) {
+    int halves[2] = {0, 0};
+    for (int h = 0; h < 2; ++h) {
+      for (int i = 0; i < 16; ++i) halves[h] += quants[32 * g + 16 * h + i];
+      sums16[2 * g + h] = static_cast<float>(halves[h]);
+    }
+    const int sum = halves[0] + halves[1], low = sum & 127;
+    sums32[g] = static_cast<float>(sum);
+    pairs[2 * g] = static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(static_cast<float>(sum - low)) >> 16);
+    pairs[2 * g + 1] = static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(static_cast<float>(low)) >> 16);
+  }
+}
+
+// 256 floats to 256 quants; returns the scale.
+TEGULA_INLINE float quantize_256(const float* x, std::int8_t* quants) {
+  const std::uint32_t largest = largest_magnitude_bits(x);
+  constexpr std::uint32_t infinity = 0x7f800000u, tiny = std::bit_cast<std::uint32_t>(0x1p-72f);
+  if (largest >= infinity || largest < tiny) {
+    __builtin_memset(quants, 0, a_step);
+    return largest >= infinity ? std::bit_cast<float>(0x7fc00000u) : 0.f;
+  }
+  const float max = std::bit_cast<float>(largest);
+  const vf32 inverse = splat(127.f / max);
+  for (int i = 0; i < a_step; i += lanes) {
+    const vi32 q = round_to_int(load<vf32>(x + i) * inverse);
+    typedef std::int8_t bytes __attribute__((vector_size(lanes)));
+    store(quants + i, __builtin_convertvector(q, bytes));
+  }
+  return max * (1.f / 127.f);
+}
+
+template <class T>
+TEGULA_NOINLINE void quantize_rows(matrix_view<const T> a, index_t first_row, const t::mutable_a_block& block) noexcept {
+  alignas(64) float x[a_step];
+  alignas(64) std::int8_t quants[a_step];
+  const index_t groups = t::round_up(a.cols(), index_t{a_step}) / a_step;
+  for (index_t s = 0; s < groups; ++s)
+    for (index_t r = 0; r < block.rows; ++r) {
+      const index_t rest = a.cols() - s * a_step;
+      widen_row(a.row(first_row + r) + s * a_step, rest < a_step ? rest : a_step, x);
+      const index_t at = s * block.rows + r;
+      block.scales[at] = quantize_256(x, quants);
+      for (index_t i = 0; i < a_step / 64; ++i)
+        __builtin_memcpy(block.tiles + (s * (a_step / 64) + i) * block.tile_stride() + r * t::row_bytes, quants + 64 * i, 64);
+      store_group_sums(quants, block.sums16 + at * t::sums16_per_scale, block.sums32 + at * t::sums32_per_scale,
+                       block.pairs + at * t::pairs_per_scale);
+    }
+}
+
+template <class T>
+TEGULA_NOINLINE void convert_rows(matrix_view<const T> a, index_t first_row, t::a_kind kind, const t::mutable_a_block& block) noexcept {
+  alignas(64) float x[a_step];
+  const index_t tile_k = t::a_tile_k(kind);
+  for (index_t k0 = 0; k0 < a.cols(); k0 += a_step)
+    for (index_t r = 0; r < block.rows; ++r) {
+      const index_t rest = a.cols() - k0;
+      widen_row(a.row(first_row + r) + k0, rest < a_step ? rest : a_step, x);
+      for (index_t k = 0; k < a_step && k < rest; k += tile_k) {
+        std::byte* out = block.tiles + (k0 + k) / tile_k * block.tile_stride() + r * t::row_bytes;
+        if (kind == t::a_kind::f32) {
+          __builtin_memcpy(out, x + k, 64);
+        } else {
+          alignas(64) std::uint16_t halves[32];
+          for (int i = 0; i < 32; ++i) halves[i] = narrow_bf16(x[k + i]);
+          __builtin_memcpy(out, halves, 64);
+        }
+      }
+    }
+}

@@ -1,0 +1,62 @@
+// Weights as bf16 VNNI pairs, [k / 2][column][k % 2], for bf16 mode: weight = fma(d * scale, q - offset, min), rounded once to
+// f32 and once to bf16 (to nearest, ties to even).
+
+TEGULA_INLINE vu32 round_to_bf16(vf32 x) {  // in the low halves
+  const vu32 bits = vu32(x);
+  const vu32 rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  const vu32 nan = vu32((bits & 0x7fffffffu) > 0x7f800000u);
+  return (nan & ((bits >> 16) | 0x40u)) | (~nan & rounded);
+}
+TEGULA_INLINE vu32 bf16_pair(vf32 even, vf32 odd) { return round_to_bf16(even) | (round_to_bf16(odd) << 16); }
+
+// Tile row r of a block, four k of each column, times `scale` plus `minimum`: two rows of pairs.
+template <quant_format F>
+TEGULA_INLINE void dequantize_row(const std::byte* rows, int r, vf32 scale, vf32 minimum, std::byte* pairs) {
+  const vu32 quants = quant_row<F>(rows, r);
+  const auto weight = [&](int j) TEGULA_LAMBDA_INLINE { return fma(to_float(byte_of<false>(quants, j) - F::offset), scale, minimum); };
+  store(pairs, bf16_pair(weight(0), weight(1)));
+  store(pairs + t::row_bytes, bf16_pair(weight(2), weight(3)));
+}
+
+// Super-groups first .. last - 1 of a panel; returns the end of what it wrote.
+template <quant_format F>
+TEGULA_NOINLINE std::byte* unpack_bf16(const std::byte* panel, index_t first, index_t last, index_t K, std::byte* pairs) noexcept {
+  using traits = t::traits<F>;
+  for (index_t s = first; s < last; ++s) {
+    const auto super = super_group_at<F>(panel, s, K);
+    for (std::size_t b = 0; b < super.blocks; ++b, pairs += F::block_k / 2 * t::row_bytes)
+      for (int v = 0; v < panel_vectors; ++v) {
+        const auto column = static_cast<std::size_t>(v * lanes * 4);
+        const vf32 d = widen_halves(super.d(b) + v * lanes * 2);
+        vf32 m{};
+        if constexpr (traits::has_min) m = widen_halves(super.m(b) + v * lanes * 2);
+        TEGULA_UNROLL for (int g = 0; g < traits::groups; ++g) {
+          vf32 scale = d, minimum = m;
+          if constexpr (integer_scales<F>) {
+            const scale_words<F> words(super, v);
+            scale = to_float(byte_of<F::signed_scales>(words.scales(g / 4), g % 4)) * d;
+            if constexpr (traits::has_min) minimum = -(to_float(byte_of<false>(words.minima(g / 4), g % 4)) * m);
+          }
+          TEGULA_UNROLL for (int i = 0; i < F::group_k / 4; ++i) {
+            const int r = g * (F::group_k / 4) + i;
+            dequantize_row<F>(super.base + b * t::panel_layout<F>::block_quants + column, r, scale, minimum, pairs + 2 * r * t::row_bytes + column);
+          }
+        }
+      }
+  }
+  return pairs;
+}
+
+// K weights first_k .. first_k + count - 1 of a float panel.
+template <float_format F>
+TEGULA_NOINLINE void unpack_bf16(const std::byte* panel, index_t first_k, index_t count, std::byte* pairs) noexcept {
+  using rows = weight_rows<typename F::element>;
+  const std::byte* source = panel + static_cast<std::size_t>(first_k / 2) * rows::pair_bytes;
+  for (index_t k = 0; k < count; k += 2, source += rows::pair_bytes, pairs += t::row_bytes)
+    for (int v = 0; v < panel_vectors; ++v) {
+      vf32 even, odd{};
+      if (k + 1 < count) rows::pair(source, v, even, odd);
+      else even = rows::single(source, v);
+      store(pairs + v * lanes * 4, bf16_pair(even, odd));
+    }
+}

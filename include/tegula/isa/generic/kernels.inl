@@ -1,0 +1,31 @@
+// All of generic/, in order, and what dispatch.hpp calls. Re-included inside each ISA's namespace and target region.
+
+#include "base.inl"
+#include "weights.inl"
+#include "exact.inl"
+#include "float.inl"
+#include "bf16_weights.inl"
+#include "activations.inl"
+#include "dequantize.inl"
+#include "macrokernel.inl"
+#include "task.inl"
+
+struct generic_kernels {
+  template <class T>
+  static void prepare(matrix_view<const T> a, index_t first_row, t::a_kind kind, const t::mutable_a_block& block) noexcept {
+    if (kind == t::a_kind::int8) quantize_rows(a, first_row, block);
+    else convert_rows(a, first_row, kind, block);
+  }
+  template <block_format F>
+  static void dequantize(const std::byte* blocks, float* out, index_t count) noexcept {
+    dequantize_blocks<F>(blocks, out, count);
+  }
+  template <block_format F, compute Mode, class T, class Epilogue>
+  static void run(const t::activation_store& a, t::task_range range, const std::byte* panels, index_t K, matrix_view<T> c,
+                  const Epilogue& epilogue) {
+    run_panels<F>(a, range, panels, K, c, epilogue, [](const block_product& p) TEGULA_LAMBDA_INLINE {
+      if constexpr (Mode == compute::bf16) bf16_macrokernel<F>(p);
+      else exact_macrokernel<F>(p);
+    });
+  }
+};

@@ -1,0 +1,101 @@
+// The macro-kernel of the vector ISAs: one M block (up to 16 blocks of 16 rows) times one panel, C as rows of NR floats.
+// Loops: a chunk of K unpacked once for all rows; blocks of A; strips of MR rows.
+
+inline constexpr index_t chunk_k = 2048;      // of K unpacked at a time: 32 KiB of bytes, 64 KiB of bf16: stays in L2
+
+// Calls strip(first, integral_constant<MR>) for strips of MR rows, MR a power of two from Least to Most. A last strip may reach
+// past `rows`: the memory is there (activation_store has slack, C whole blocks), and nobody reads what it computes. Fewer strip
+// sizes are fewer kernels to compile.
+template <int Most, int Least, class Strip>
+TEGULA_INLINE void for_each_strip(index_t rows, Strip strip) {
+  index_t first = 0;
+  if constexpr (Most > Least) {
+    for (; rows - first > Most / 2; first += Most) strip(first, std::integral_constant<int, Most>{});
+    if (first < rows) for_each_strip<Most / 2, Least>(rows - first, [&](index_t m, auto mr) TEGULA_LAMBDA_INLINE { strip(first + m, mr); });
+  } else {
+    for (; first < rows; first += Most) strip(first, std::integral_constant<int, Most>{});
+  }
+}
+
+// What a macro-kernel call multiplies: blocks of A and a panel; C[rows][NR] is zero on entry.
+struct block_product {
+  const t::activation_store* a;
+  index_t first_block, last_block;
+  const std::byte* panel;
+  index_t K;
+  float* c;
+
+  [[nodiscard]] index_t rows() const {
+    return last_block == first_block ? 0 : (last_block - first_block - 1) * t::block_rows + a->block(last_block - 1).rows;
+  }
+  template <class Function>
+  TEGULA_INLINE void for_each_block(Function function) const {
+    for (index_t b = first_block; b < last_block; ++b) function(a->block(b), c + (b - first_block) * t::block_rows * t::NR);
+  }
+};
+
+template <quant_format F>
+TEGULA_NOINLINE void exact_macrokernel(const block_product& p) noexcept {
+  constexpr index_t super_k = t::traits<F>::super_k, chunk = chunk_k / super_k;
+  const index_t supers = (p.K + super_k - 1) / super_k;
+  if constexpr (packed_rows > 0) if (p.rows() <= packed_rows) {
+    const weight_chunk<F> w{p.panel, p.K, 0, supers};
+    p.for_each_block([&](const t::a_block& block, float* c) TEGULA_LAMBDA_INLINE {
+      for_each_strip<packed_rows, 1>(block.rows, [&](index_t m, auto mr) TEGULA_LAMBDA_INLINE {
+        exact_kernel<F, packed_source<F>, mr()>(a_rows(block, m), w, nullptr, c + m * t::NR);
+      });
+    });
+    return;
+  }
+  alignas(64) std::byte quants[chunk_k * t::NR];
+  for (index_t s = 0; s < supers; s += chunk) {
+    const weight_chunk<F> w{p.panel, p.K, s, supers - s < chunk ? supers : s + chunk};
+    unpack_bytes<F>(p.panel, w.first, w.last, p.K, quants);
+    p.for_each_block([&](const t::a_block& block, float* c) TEGULA_LAMBDA_INLINE {
+      for_each_strip<max_rows, max_rows>(block.rows, [&](index_t m, auto mr) TEGULA_LAMBDA_INLINE {
+        exact_kernel<F, byte_source<F>, mr()>(a_rows(block, m), w, quants, c + m * t::NR);
+      });
+    });
+  }
+}
+
+template <float_format F>
+TEGULA_NOINLINE void exact_macrokernel(const block_product& p) noexcept {
+  using element = typename F::element;
+  p.for_each_block([&](const t::a_block& block, float* c) TEGULA_LAMBDA_INLINE {
+    for_each_strip<max_rows, 1>(block.rows, [&](index_t m, auto mr) TEGULA_LAMBDA_INLINE {
+      float_kernel<float, element, mr()>(block.tiles + m * t::row_bytes, block.tile_stride(), 0, p.K, p.panel, c + m * t::NR);
+    });
+  });
+}
+
+// Calls use(first_k, count, pairs) for each chunk of a panel's K with its weights as bf16 pairs.
+template <block_format F, class Use>
+TEGULA_INLINE void for_each_bf16_chunk(const std::byte* panel, index_t K, std::byte* buffer, Use use) {
+  for (index_t k = 0; k < K; k += chunk_k) {
+    const index_t count = K - k < chunk_k ? K - k : chunk_k;
+    if constexpr (std::is_same_v<F, bf16>) {
+      use(k, count, panel + k / 2 * t::row_bytes);  // the panel is pairs already
+    } else {
+      if constexpr (float_format<F>) {
+        unpack_bf16<F>(panel, k, count, buffer);
+      } else {
+        constexpr index_t super_k = t::traits<F>::super_k;
+        unpack_bf16<F>(panel, k / super_k, (k + count + super_k - 1) / super_k, K, buffer);
+      }
+      use(k, count, static_cast<const std::byte*>(buffer));
+    }
+  }
+}
+
+template <block_format F>
+TEGULA_NOINLINE void bf16_macrokernel(const block_product& p) noexcept {
+  alignas(64) std::byte buffer[chunk_k / 2 * t::row_bytes];
+  for_each_bf16_chunk<F>(p.panel, p.K, buffer, [&](index_t k, index_t count, const std::byte* pairs) TEGULA_LAMBDA_INLINE {
+    p.for_each_block([&](const t::a_block& block, float* c) TEGULA_LAMBDA_INLINE {
+      for_each_strip<max_rows, 1>(block.rows, [&](index_t m, auto mr) TEGULA_LAMBDA_INLINE {
+        float_kernel<bf16, bf16, mr()>(block.tiles + m * t::row_bytes, block.tile_stride(), k, count, pairs, c + m * t::NR);
+      });
+    });
+  });
+}

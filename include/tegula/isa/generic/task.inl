@@ -1,0 +1,43 @@
+// A task: some blocks of A times some panels. Runs the macro-kernel into rows of NR floats that stay in cache, then the epilogue
+// on each row and its way into C.
+
+inline constexpr index_t m_blocks = 16;  // blocks of A in an M block: 256 rows, for which a panel is unpacked once
+
+TEGULA_INLINE void store_result(float* p, float value) { *p = value; }
+TEGULA_INLINE void store_result(f16* p, float value) { p->bits = narrow_f16(value); }
+TEGULA_INLINE void store_result(bf16* p, float value) { p->bits = narrow_bf16(value); }
+
+// Rows of c into C, columns n0 .. n0 + count - 1. A NaN becomes the quiet NaN 0x7fc00000 first: which operand's payload an FMA
+// passes on is the compiler's choice, and bits must not depend on it.
+template <class T, class Epilogue>
+TEGULA_INLINE void store_rows(const float* c, index_t m0, index_t rows, matrix_view<T> out, index_t n0, index_t count,
+                              const Epilogue& epilogue) {
+  for (index_t r = 0; r < rows; ++r) {
+    alignas(64) float row[t::NR];
+    for (int v = 0; v < panel_vectors; ++v) {
+      const vu32 bits = load<vu32>(c + r * t::NR + v * lanes);
+      const vu32 nan = vu32((bits & 0x7fffffffu) > 0x7f800000u);
+      store(row + v * lanes, (nan & 0x7fc00000u) | (~nan & bits));
+    }
+    for (index_t i = 0; i < t::NR; ++i)
+      if (i < count) row[i] = static_cast<float>(epilogue(row[i], m0 + r, n0 + i));
+    T* target = out.row(m0 + r) + n0;
+    for (index_t i = 0; i < count; ++i) store_result(target + i, row[i]);
+  }
+}
+
+// C[M, N] = A * W^T for the blocks of A and the panels in range.
+template <block_format F, class T, class Epilogue, class Macrokernel>
+TEGULA_INLINE void run_panels(const t::activation_store& a, t::task_range range, const std::byte* panels, index_t K, matrix_view<T> out,
+                              const Epilogue& epilogue, Macrokernel macrokernel) {
+  alignas(64) float c[m_blocks * t::block_rows * t::NR];
+  for (index_t b = range.first_block; b < range.last_block; b += m_blocks)
+    for (index_t p = range.first_panel; p < range.last_panel; ++p) {
+      const block_product product{&a, b, range.last_block - b < m_blocks ? range.last_block : b + m_blocks,
+                                  panels + static_cast<std::size_t>(p) * t::panel_layout<F>::panel_bytes(K), K, c};
+      const index_t rows = product.rows(), n0 = p * t::NR, rest = out.cols() - n0;
+      __builtin_memset(c, 0, static_cast<std::size_t>(t::round_up(rows, index_t{t::block_rows}) * t::NR) * sizeof(float));
+      macrokernel(product);
+      store_rows(c, b * t::block_rows, rows, out, n0, rest < t::NR ? rest : index_t{t::NR}, epilogue);
+    }
+}

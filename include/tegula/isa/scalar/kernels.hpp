@@ -1,0 +1,21 @@
+// The kernels for plain C++, on every platform: generic/ on the vectors of simd.hpp.
+#pragma once
+
+#include "../../core/epilogue.hpp"
+#include "../../core/options.hpp"
+#include "../../pack/activations.hpp"
+#include "../../pack/block_codec.hpp"
+
+TEGULA_BEGIN_PRECISE
+namespace tegula::inline TEGULA_ABI::scalar {
+
+#include "simd.hpp"
+#include "../generic/kernels.inl"
+
+struct kernels : generic_kernels {
+  template <block_format F, compute Mode>
+  static constexpr isa runs = isa::scalar;  // whose kernel serves F
+};
+
+}  // namespace tegula::inline TEGULA_ABI::scalar
+TEGULA_END_PRECISE

@@ -1,0 +1,102 @@
+// quantized_activations: A in the form that the kernels read, made once and used for any number of products.
+//
+// Rows stand in blocks of 16, the last with the rows that are left. A block is a sequence of k-tiles, each with 64 bytes a row:
+// 64 int8, 32 bf16 or 16 f32 of K. A k-tile of a full block is an AMX tile; a block of one row is simply a row.
+//
+//   block 0: [k-tile][row 0..15][64 bytes]    block 1: ..    last block: [k-tile][row 0..rest-1][64 bytes]
+//
+// int8 has a scale a row per 256 of K, [k / 256][row] within a block, and the sums of the quants over groups of 32 and of 16,
+// [k / 256][row][group], that minima and offsets of weights need: as floats, which hold these integers exactly, and those of
+// 32 again as pairs (128 * h, l) of bf16, h and l integers, which is how AMX multiplies them. K is padded with zeros to 256.
+#pragma once
+
+#include "../core/aligned_buffer.hpp"
+#include "../core/matrix_view.hpp"
+#include "panel.hpp"
+
+namespace tegula::inline TEGULA_ABI {
+
+namespace detail {
+
+inline constexpr int block_rows = 16;   // rows of A in a block: the rows of a tile
+inline constexpr int scale_k = 256;     // weights of K that share an activation scale
+inline constexpr int sums16_per_scale = scale_k / 16, sums32_per_scale = scale_k / 32;
+inline constexpr int pairs_per_scale = 32;  // bf16 of a row of group-sum pairs, 8 pairs and as many zeros: a tile row
+
+// How A is held.
+enum class a_kind { int8, bf16, f32 };
+
+constexpr index_t a_tile_k(a_kind kind) { return kind == a_kind::int8 ? 64 : kind == a_kind::bf16 ? 32 : 16; }
+constexpr const char* a_kind_name(a_kind kind) { return kind == a_kind::int8 ? "int8" : kind == a_kind::bf16 ? "bf16" : "f32"; }
+
+// One block of rows; see the layout above. Only int8 has scales, sums and pairs.
+template <class Byte, class Float, class Half>
+struct basic_a_block {
+  index_t rows = 0;
+  Byte* tiles = nullptr;
+  Float* scales = nullptr;
+  Float* sums32 = nullptr;
+  Float* sums16 = nullptr;
+  Half* pairs = nullptr;
+
+  [[nodiscard]] index_t tile_stride() const noexcept { return rows * row_bytes; }
+};
+using a_block = basic_a_block<const std::byte, const float, const std::uint16_t>;
+using mutable_a_block = basic_a_block<std::byte, float, std::uint16_t>;
+
+// What one task computes: blocks of A times panels of W.
+struct task_range {
+  index_t first_block, last_block, first_panel, last_panel;
+};
+
+class activation_store {
+ public:
+  activation_store(a_kind kind, index_t M, index_t K)
+      : kind_(kind), M_(M), K_(K), padded_k_(round_up(K, kind == a_kind::int8 ? index_t{scale_k} : a_tile_k(kind))),
+        tiles_(bytes_of_tiles()), floats_(kind == a_kind::int8 ? floats_per_row() * static_cast<std::size_t>(M) * 4 + tile_slack : 0),
+        pairs_(kind == a_kind::int8 ? scale_groups() * static_cast<std::size_t>(M) * pairs_per_scale * 2 + tile_slack : 0) {}
+
+  [[nodiscard]] a_kind kind() const noexcept { return kind_; }
+  [[nodiscard]] index_t rows() const noexcept { return M_; }
+  [[nodiscard]] index_t cols() const noexcept { return K_; }
+  [[nodiscard]] index_t blocks() const noexcept { return (M_ + block_rows - 1) / block_rows; }
+
+  [[nodiscard]] mutable_a_block block(index_t i) noexcept {
+    return locate<mutable_a_block>(i, tiles_.data(), reinterpret_cast<float*>(floats_.data()), reinterpret_cast<std::uint16_t*>(pairs_.data()));
+  }
+  [[nodiscard]] a_block block(index_t i) const noexcept {
+    return locate<a_block>(i, tiles_.data(), reinterpret_cast<const float*>(floats_.data()),
+                           reinterpret_cast<const std::uint16_t*>(pairs_.data()));
+  }
+
+ private:
+  // A tile load of the last, shorter block may reach past its end when its neighbour in the pair of tiles is full.
+  static constexpr std::size_t tile_slack = std::size_t{block_rows} * row_bytes;
+
+  [[nodiscard]] std::size_t scale_groups() const noexcept { return static_cast<std::size_t>(padded_k_ / scale_k); }
+  [[nodiscard]] std::size_t row_tile_bytes() const noexcept { return static_cast<std::size_t>(padded_k_ / a_tile_k(kind_)) * row_bytes; }
+  [[nodiscard]] std::size_t bytes_of_tiles() const noexcept { return row_tile_bytes() * static_cast<std::size_t>(M_) + tile_slack; }
+  [[nodiscard]] std::size_t floats_per_row() const noexcept { return scale_groups() * (1 + sums32_per_scale + sums16_per_scale); }
+
+  template <class Block, class Byte, class Float, class Half>
+  [[nodiscard]] Block locate(index_t i, Byte* tiles, Float* floats, Half* pairs) const noexcept {
+    const index_t first = i * block_rows, rest = M_ - first;
+    Block b;
+    b.rows = rest < block_rows ? rest : block_rows;
+    b.tiles = tiles + static_cast<std::size_t>(first) * row_tile_bytes();
+    if (kind_ != a_kind::int8) return b;
+    const std::size_t groups = scale_groups(), before = static_cast<std::size_t>(first) * groups, all = static_cast<std::size_t>(M_) * groups;
+    b.sums16 = floats + before * sums16_per_scale;
+    b.sums32 = floats + all * sums16_per_scale + before * sums32_per_scale;
+    b.scales = floats + all * (sums16_per_scale + sums32_per_scale) + before;
+    b.pairs = pairs + before * pairs_per_scale;
+    return b;
+  }
+
+  a_kind kind_;
+  index_t M_, K_, padded_k_;
+  aligned_buffer tiles_, floats_, pairs_;
+};
+
+}  // namespace detail
+}  // namespace tegula::inline TEGULA_ABI

@@ -1,0 +1,145 @@
+// Between a ggml block and its place in a panel: gathers a block's fields into the panel and scatters them back to the byte.
+// Both directions read the same constants of the format, so they cannot disagree.
+#pragma once
+
+#include <cstring>
+
+#include "panel.hpp"
+
+namespace tegula::inline TEGULA_ABI::detail {
+
+// ggml lays quants so that four consecutive k mostly stand in four consecutive bytes: then they move as one 32-bit word.
+template <class F>
+constexpr bool quad_is_word(std::size_t plane) {
+  for (int k = 0; k < F::block_k; ++k) {
+    const bit_position first = F::planes[plane].position(k / 4 * 4), here = F::planes[plane].position(k);
+    if (here.byte != first.byte + k % 4 || here.shift != first.shift) return false;
+  }
+  return true;
+}
+
+template <class F, std::size_t Plane>
+struct plane_codec {
+  static constexpr bit_plane plane = F::planes[Plane];
+  static constexpr std::uint32_t mask = ((1u << plane.bits) - 1u) * 0x01010101u;
+  static constexpr std::uint32_t flip = plane.flip * 0x01010101u;
+  static constexpr auto positions = [] {
+    std::array<bit_position, static_cast<std::size_t>(F::block_k)> table{};
+    for (int k = 0; k < F::block_k; ++k) table[static_cast<std::size_t>(k)] = plane.position(k);
+    return table;
+  }();
+
+  // The fields of quants k .. k + 3, one a byte.
+  static std::uint32_t quad(const unsigned char* block, std::size_t k) noexcept {
+    std::uint32_t word = 0;
+    if constexpr (quad_is_word<F>(Plane)) {
+      std::memcpy(&word, block + positions[k].byte, 4);
+      word = (word >> positions[k].shift) & mask;
+    } else {
+      for (std::size_t i = 0; i < 4; ++i)
+        word |= ((static_cast<std::uint32_t>(block[positions[k + i].byte]) >> positions[k + i].shift) & mask & 0xffu) << (8 * i);
+    }
+    return word ^ flip;
+  }
+
+  // Adds the fields to a block whose bits there are zero.
+  static void put_quad(unsigned char* block, std::size_t k, std::uint32_t word) noexcept {
+    word ^= flip;
+    for (std::size_t i = 0; i < 4; ++i) {
+      const bit_position at = positions[k + i];
+      block[at.byte] = static_cast<unsigned char>(block[at.byte] | (((word >> (8 * i)) & 0xffu) << at.shift));
+    }
+  }
+};
+
+// Where column n of one block stands: the block's first row, and its side fields (words and halves of the super-group).
+struct panel_block {
+  unsigned char* rows;
+  unsigned char* words;
+  unsigned char* d;
+  unsigned char* m;
+};
+
+template <quant_format F>
+panel_block locate_block(std::byte* panel, index_t block, index_t K) noexcept {
+  using layout = panel_layout<F>;
+  constexpr index_t per_super = traits<F>::super_blocks;
+  const index_t super = block / per_super, in_super = block % per_super, rest = K / F::block_k - super * per_super;
+  const auto blocks = static_cast<std::size_t>(rest < per_super ? rest : per_super), b = static_cast<std::size_t>(in_super);
+  auto* base = reinterpret_cast<unsigned char*>(panel) + static_cast<std::size_t>(super) * layout::full_super;
+  return {base + b * layout::block_quants, base + layout::words_at(blocks) + b * layout::words * row_bytes,
+          base + layout::d_at(blocks) + b * NR * 2, base + layout::m_at(blocks) + b * NR * 2};
+}
+
+template <quant_format F, class Function>
+void for_each_plane(Function function) {
+  [&]<std::size_t... Plane>(std::index_sequence<Plane...>) { (function(std::integral_constant<std::size_t, Plane>{}), ...); }
+  (std::make_index_sequence<F::planes.size()>{});
+}
+
+// Packs one block as column n.
+template <quant_format F>
+void pack_block(const unsigned char* block, const panel_block& to, std::size_t n) noexcept {
+  for_each_plane<F>([&](auto plane) {
+    using codec = plane_codec<F, plane>;
+    constexpr std::size_t rows = panel_layout<F>::plane_rows(plane);
+    unsigned char* out = to.rows + panel_layout<F>::plane_at(plane) + 4 * n;
+    for (std::size_t r = 0; r < rows; ++r) {
+      std::uint32_t word = 0;
+      for (std::size_t t = 0; t < 8 / codec::plane.bits; ++t) word |= codec::quad(block, 4 * (r + t * rows)) << (t * codec::plane.bits);
+      std::memcpy(out + r * row_bytes, &word, 4);
+    }
+  });
+  if constexpr (integer_scales<F>)
+    for (std::size_t w = 0; w < F::scale_words; ++w) std::memcpy(to.words + w * row_bytes + 4 * n, block + F::scales_at + 4 * w, 4);
+  std::memcpy(to.d + 2 * n, block + F::d_at, 2);
+  if constexpr (traits<F>::has_min) std::memcpy(to.m + 2 * n, block + F::m_at, 2);
+}
+
+// Writes column n of a packed block back as the ggml block that it was.
+template <quant_format F>
+void unpack_block(const panel_block& from, std::size_t n, unsigned char* block) noexcept {
+  std::memset(block, 0, F::block_bytes);
+  for_each_plane<F>([&](auto plane) {
+    using codec = plane_codec<F, plane>;
+    constexpr std::size_t rows = panel_layout<F>::plane_rows(plane);
+    const unsigned char* in = from.rows + panel_layout<F>::plane_at(plane) + 4 * n;
+    for (std::size_t r = 0; r < rows; ++r) {
+      std::uint32_t word;
+      std::memcpy(&word, in + r * row_bytes, 4);
+      for (std::size_t t = 0; t < 8 / codec::plane.bits; ++t)
+        codec::put_quad(block, 4 * (r + t * rows), (word >> (t * codec::plane.bits)) & codec::mask);
+    }
+  });
+  if constexpr (integer_scales<F>)
+    for (std::size_t w = 0; w < F::scale_words; ++w) std::memcpy(block + F::scales_at + 4 * w, from.words + w * row_bytes + 4 * n, 4);
+  std::memcpy(block + F::d_at, from.d + 2 * n, 2);
+  if constexpr (traits<F>::has_min) std::memcpy(block + F::m_at, from.m + 2 * n, 2);
+}
+
+// A row of W, K weights as they lie in a GGUF file, packed as column n of a panel; and back.
+template <quant_format F>
+void pack_row(const unsigned char* row, index_t K, std::byte* panel, std::size_t n) noexcept {
+  for (index_t b = 0; b < K / F::block_k; ++b) pack_block<F>(row + b * F::block_bytes, locate_block<F>(panel, b, K), n);
+}
+template <quant_format F>
+void unpack_row(const std::byte* panel, std::size_t n, index_t K, unsigned char* row) noexcept {
+  // locate_block serves both directions; nothing is written through it here.
+  auto* from = const_cast<std::byte*>(panel);
+  for (index_t b = 0; b < K / F::block_k; ++b) unpack_block<F>(locate_block<F>(from, b, K), n, row + b * F::block_bytes);
+}
+
+template <float_format F>
+void pack_row(const unsigned char* row, index_t K, std::byte* panel, std::size_t n) noexcept {
+  constexpr std::size_t size = sizeof(typename F::element);
+  for (index_t k = 0; k < K; ++k)
+    std::memcpy(panel + panel_layout<F>::element_at(k, static_cast<index_t>(n)), row + static_cast<std::size_t>(k) * size, size);
+}
+template <float_format F>
+void unpack_row(const std::byte* panel, std::size_t n, index_t K, unsigned char* row) noexcept {
+  constexpr std::size_t size = sizeof(typename F::element);
+  for (index_t k = 0; k < K; ++k)
+    std::memcpy(row + static_cast<std::size_t>(k) * size, panel + panel_layout<F>::element_at(k, static_cast<index_t>(n)), size);
+}
+
+}  // namespace tegula::inline TEGULA_ABI::detail

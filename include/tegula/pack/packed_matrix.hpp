@@ -1,0 +1,197 @@
+// packed_matrix<F> and any_packed_matrix: N rows of K weights as panels, and pack / unpack. Nothing here is ISA-dependent.
+#pragma once
+
+#include <type_traits>
+#include <variant>
+
+#include "../core/aligned_buffer.hpp"
+#include "../core/executor.hpp"
+#include "../formats/all.hpp"
+#include "block_codec.hpp"
+
+namespace tegula::inline TEGULA_ABI {
+
+// W[N, K]: N outputs, K inputs.
+struct weight_shape {
+  index_t N = 0, K = 0;
+};
+
+// Rows first .. first + count - 1 of a matrix.
+struct row_range {
+  index_t first = 0, count = 0;
+};
+
+namespace detail {
+
+template <block_format F>
+void check_shape(weight_shape shape) {
+  constexpr index_t block = traits<F>::block_k, limit = index_t{1} << 31;
+  if (shape.N < 0 || shape.K < 0 || shape.N > limit || shape.K > limit)
+    fail_argument(F::name, " matrix of N = ", shape.N, ", K = ", shape.K, ": both must be in 0 .. 2^31");
+  if (shape.K % block != 0) fail_argument(F::name, " matrix of K = ", shape.K, ": K must be a multiple of the block, ", block);
+}
+
+}  // namespace detail
+
+template <block_format F>
+class packed_matrix {
+ public:
+  using format = F;
+
+  packed_matrix() = default;
+  // All weights zero bytes; fill it with pack_rows. Throws std::invalid_argument for a K that is no multiple of the block.
+  explicit packed_matrix(weight_shape shape) : shape_((detail::check_shape<F>(shape), shape)), buffer_(packed_bytes(shape)) {}
+
+  [[nodiscard]] index_t rows() const noexcept { return shape_.N; }
+  [[nodiscard]] index_t cols() const noexcept { return shape_.K; }
+  [[nodiscard]] weight_shape shape() const noexcept { return shape_; }
+  // Bytes held: the source's, plus zero columns up to a multiple of 16 and the padding that pack/panel.hpp names.
+  [[nodiscard]] std::size_t bytes() const noexcept { return buffer_.size(); }
+  [[nodiscard]] type_id type() const noexcept { return F::id; }
+
+  [[nodiscard]] const std::byte* panel(index_t p) const noexcept { return buffer_.data() + static_cast<std::size_t>(p) * stride(); }
+  [[nodiscard]] std::byte* panel(index_t p) noexcept { return buffer_.data() + static_cast<std::size_t>(p) * stride(); }
+
+  static std::size_t packed_bytes(weight_shape shape) {
+    return detail::panel_layout<F>::panel_bytes(shape.K) * static_cast<std::size_t>(detail::panel_count(shape.N));
+  }
+
+ private:
+  [[nodiscard]] std::size_t stride() const noexcept { return detail::panel_layout<F>::panel_bytes(shape_.K); }
+
+  weight_shape shape_;
+  aligned_buffer buffer_;
+};
+
+// Bytes of a row of K weights as it lies in a GGUF file.
+template <block_format F>
+constexpr std::size_t source_row_bytes(index_t K) {
+  return static_cast<std::size_t>(K / detail::traits<F>::block_k) * static_cast<std::size_t>(detail::traits<F>::block_bytes);
+}
+
+namespace detail {
+
+template <block_format F>
+void check_rows(const packed_matrix<F>& w, row_range rows) {
+  if (rows.first < 0 || rows.count < 0 || rows.first > w.rows() || rows.count > w.rows() - rows.first)
+    fail_argument("rows ", rows.first, " .. + ", rows.count, " of a matrix of ", w.rows(), " rows");
+}
+
+}  // namespace detail
+
+// Packs `rows` of W from blocks, which hold exactly these rows. Ranges may come in any order, and disjoint ones from several
+// threads at once, so that a model can be streamed. Throws std::invalid_argument for rows outside the matrix.
+template <block_format F>
+void pack_rows(packed_matrix<F>& w, const void* blocks, row_range rows) {
+  detail::check_rows(w, rows);
+  const auto* source = static_cast<const unsigned char*>(blocks);
+  for (index_t i = 0; i < rows.count; ++i) {
+    const index_t n = rows.first + i;
+    detail::pack_row<F>(source + static_cast<std::size_t>(i) * source_row_bytes<F>(w.cols()), w.cols(), w.panel(n / detail::NR),
+                        static_cast<std::size_t>(n % detail::NR));
+  }
+}
+
+// The inverse: writes `rows` of W as they lay in the file, byte for byte.
+template <block_format F>
+void unpack_rows(const packed_matrix<F>& w, void* blocks, row_range rows) {
+  detail::check_rows(w, rows);
+  auto* target = static_cast<unsigned char*>(blocks);
+  for (index_t i = 0; i < rows.count; ++i) {
+    const index_t n = rows.first + i;
+    detail::unpack_row<F>(w.panel(n / detail::NR), static_cast<std::size_t>(n % detail::NR), w.cols(),
+                          target + static_cast<std::size_t>(i) * source_row_bytes<F>(w.cols()));
+  }
+}
+
+namespace detail {
+
+// Splits N rows into panels, one task each.
+template <class Executor, class Function>
+void for_each_panel(index_t N, Executor& executor, Function function) {
+  executor.parallel_for(panel_count(N), [&](index_t p) {
+    const index_t first = p * NR, rest = N - first;
+    function(row_range{first, rest < NR ? rest : NR});
+  });
+}
+
+}  // namespace detail
+
+// Packs N rows of K weights, as they lie in a GGUF file (any alignment). Throws std::invalid_argument if K is no multiple of
+// the format's block.
+template <block_format F, class Executor = serial_executor>
+  requires executor<Executor>
+packed_matrix<F> pack(const void* blocks, weight_shape shape, Executor&& executor = {}) {
+  packed_matrix<F> w(shape);
+  const auto* source = static_cast<const unsigned char*>(blocks);
+  detail::for_each_panel(shape.N, executor, [&](row_range rows) {
+    pack_rows(w, source + static_cast<std::size_t>(rows.first) * source_row_bytes<F>(shape.K), rows);
+  });
+  return w;
+}
+
+// Writes all of W back, rows() rows of source_row_bytes, byte for byte as they were.
+template <block_format F, class Executor = serial_executor>
+  requires executor<Executor>
+void unpack(const packed_matrix<F>& w, void* blocks, Executor&& executor = {}) {
+  auto* target = static_cast<unsigned char*>(blocks);
+  detail::for_each_panel(w.rows(), executor, [&](row_range rows) {
+    unpack_rows(w, target + static_cast<std::size_t>(rows.first) * source_row_bytes<F>(w.cols()), rows);
+  });
+}
+
+namespace detail {
+
+template <class List>
+struct packed_variant;
+template <class... Formats>
+struct packed_variant<format_list<Formats...>> {
+  using type = std::variant<packed_matrix<Formats>...>;
+};
+
+}  // namespace detail
+
+// A packed matrix whose format is known at run time only.
+class any_packed_matrix {
+ public:
+  template <block_format F>
+  any_packed_matrix(packed_matrix<F> w) : matrix_(std::move(w)) {}  // NOLINT: a conversion is what is wanted
+
+  // Calls function(const packed_matrix<F>&), or function(packed_matrix<F>&), with the matrix held.
+  template <class Function>
+  decltype(auto) visit(Function&& function) const {
+    return std::visit(std::forward<Function>(function), matrix_);
+  }
+  template <class Function>
+  decltype(auto) visit(Function&& function) {
+    return std::visit(std::forward<Function>(function), matrix_);
+  }
+
+  [[nodiscard]] index_t rows() const { return visit([](const auto& w) { return w.rows(); }); }
+  [[nodiscard]] index_t cols() const { return visit([](const auto& w) { return w.cols(); }); }
+  [[nodiscard]] std::size_t bytes() const { return visit([](const auto& w) { return w.bytes(); }); }
+  [[nodiscard]] type_id type() const { return visit([](const auto& w) { return w.type(); }); }
+
+ private:
+  detail::packed_variant<all_formats>::type matrix_;
+};
+
+// The same by ggml type number; see the typed forms. Throws std::invalid_argument for a type that is not supported.
+template <class Executor = serial_executor>
+  requires executor<Executor>
+any_packed_matrix pack(type_id type, const void* blocks, weight_shape shape, Executor&& executor = {}) {
+  return visit(type, [&](auto format) { return any_packed_matrix(pack<decltype(format)>(blocks, shape, executor)); });
+}
+inline any_packed_matrix empty_packed_matrix(type_id type, weight_shape shape) {
+  return visit(type, [&](auto format) { return any_packed_matrix(packed_matrix<decltype(format)>(shape)); });
+}
+inline void pack_rows(any_packed_matrix& w, const void* blocks, row_range rows) {
+  w.visit([&](auto& typed) { pack_rows(typed, blocks, rows); });
+}
+template <class Executor = serial_executor>
+  requires executor<Executor>
+void unpack(const any_packed_matrix& w, void* blocks, Executor&& executor = {}) {
+  w.visit([&](const auto& typed) { unpack(typed, blocks, executor); });
+}
+
+}  // namespace tegula::inline TEGULA_ABI

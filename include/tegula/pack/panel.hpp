@@ -1,0 +1,80 @@
+// The packed panel: 16 rows of W (16 columns of C), laid out so that 64 bytes are one AMX tile row, one zmm, two ymm. One layout
+// serves every ISA. This file knows where things stand in a panel; packed_matrix.hpp fills it, the ISAs read it.
+//
+// A quantized panel is a sequence of super-groups (256 weights of K, or four blocks of 32; the last may have fewer blocks):
+//
+//   block 0:  plane 0 rows | plane 1 rows ..     each row 64 bytes: [column n 0..15][k % 4]
+//   block 1:  ..
+//   scale words   [block][word][n]  u32          integer_scales only
+//   d             [block][n]        f16
+//   m             [block][n]        f16          if the format has minima
+//   padding to 64 bytes
+//
+// A plane of b bits holds the block_k / 4 tile rows of a block in R = block_k * b / 32 stored rows: stored row r has, in the b
+// bits from b * t up of every byte, tile row r + t * R.  Q4_0: stored row 0 has tile rows 0 (low nibbles) and 4 (high nibbles).
+//
+// A float panel is [k][n] (f32, f16) or [k / 2][n][k % 2] (bf16, a tile row of TDPBF16PS; an odd last k is paired with zeros).
+// Columns beyond N are zero. Padding: 32 bytes in 3,392 for Q6_K, none for the other formats but at a panel's end.
+#pragma once
+
+#include <type_traits>
+
+#include "../formats/block_format.hpp"
+
+namespace tegula::inline TEGULA_ABI::detail {
+
+inline constexpr int NR = 16;            // columns of C a panel
+inline constexpr int row_bytes = 64;     // of a tile row: NR columns x 4 bytes
+
+template <class Integer>
+constexpr Integer round_up(Integer value, Integer unit) {
+  return (value + unit - 1) / unit * unit;
+}
+constexpr index_t panel_count(index_t N) { return (N + NR - 1) / NR; }
+
+template <class F>
+struct panel_layout;
+
+template <quant_format F>
+struct panel_layout<F> {
+  using t = traits<F>;
+  static constexpr std::size_t plane_rows(std::size_t plane) { return static_cast<std::size_t>(F::block_k * F::planes[plane].bits / 32); }
+  static constexpr std::size_t plane_at(std::size_t plane) {  // bytes from the block's first row
+    std::size_t at = 0;
+    for (std::size_t p = 0; p < plane; ++p) at += plane_rows(p) * row_bytes;
+    return at;
+  }
+  static constexpr std::size_t block_quants = plane_at(F::planes.size());
+  static constexpr std::size_t words = [] {
+    if constexpr (integer_scales<F>) return static_cast<std::size_t>(F::scale_words);
+    else return std::size_t{0};
+  }();
+
+  // Offsets in a super-group of `blocks` blocks.
+  static constexpr std::size_t words_at(std::size_t blocks) { return blocks * block_quants; }
+  static constexpr std::size_t d_at(std::size_t blocks) { return words_at(blocks) + blocks * words * row_bytes; }
+  static constexpr std::size_t m_at(std::size_t blocks) { return d_at(blocks) + blocks * NR * 2; }
+  static constexpr std::size_t super_bytes(std::size_t blocks) {
+    return round_up(m_at(blocks) + (t::has_min ? blocks * NR * 2 : 0), std::size_t{row_bytes});
+  }
+  static constexpr std::size_t full_super = super_bytes(t::super_blocks);
+
+  static constexpr std::size_t panel_bytes(index_t K) {
+    const auto blocks = static_cast<std::size_t>(K / F::block_k);
+    const std::size_t rest = blocks % t::super_blocks;
+    return blocks / t::super_blocks * full_super + (rest == 0 ? 0 : super_bytes(rest));
+  }
+};
+
+template <float_format F>
+struct panel_layout<F> {
+  static constexpr index_t k_step = std::is_same_v<F, bf16> ? 2 : 1;  // consecutive k of one column
+  static constexpr std::size_t panel_bytes(index_t K) {
+    return round_up(static_cast<std::size_t>(round_up(K, k_step)) * NR * sizeof(typename F::element), std::size_t{row_bytes});
+  }
+  static constexpr std::size_t element_at(index_t k, index_t n) {
+    return static_cast<std::size_t>((k / k_step * NR + n) * k_step + k % k_step) * sizeof(typename F::element);
+  }
+};
+
+}  // namespace tegula::inline TEGULA_ABI::detail

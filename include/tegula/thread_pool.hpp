@@ -1,0 +1,164 @@
+// thread_pool: a small executor for callers that have no threads of their own. The rest of the library does not need it.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <cstdio>
+#include <exception>
+#include <fstream>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "core/executor.hpp"
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
+namespace tegula::inline TEGULA_ABI {
+
+namespace detail {
+
+// CPUs that the affinity mask allows.
+inline int allowed_cpus() {
+#if defined(__linux__)
+  cpu_set_t mask;
+  if (sched_getaffinity(0, sizeof mask, &mask) == 0) return CPU_COUNT(&mask);
+#endif
+  return static_cast<int>(std::thread::hardware_concurrency());
+}
+
+// CPUs that the cgroup's quota pays for, rounded up; a large number where there is none. v2 and v1, the process's own group and
+// those above it as far as they are mounted.
+inline int cgroup_cpus(const std::string& root = "/sys/fs/cgroup", const std::string& membership = "/proc/self/cgroup") {
+  double cpus = 1e9;
+  const auto limit = [&](double quota, double period) {
+    if (quota > 0 && period > 0) cpus = std::min(cpus, quota / period);
+  };
+  const auto read_group = [&](const std::string& folder) {
+    std::string quota_text;
+    double quota = 0, period = 0;
+    if (std::ifstream v2(folder + "/cpu.max"); v2 >> quota_text >> period && quota_text != "max") limit(std::strtod(quota_text.c_str(), nullptr), period);
+    std::ifstream quota_file(folder + "/cpu.cfs_quota_us"), period_file(folder + "/cpu.cfs_period_us");
+    if (quota_file >> quota && period_file >> period) limit(quota, period);
+  };
+  std::ifstream groups(membership);
+  for (std::string line; std::getline(groups, line);) {
+    // "0::/path" (v2) or "4:cpu,cpuacct:/path" (v1)
+    const std::size_t first = line.find(':'), second = line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    const std::string controllers = line.substr(first + 1, second - first - 1);
+    if (!controllers.empty() && controllers.find("cpu") == std::string::npos) continue;
+    const std::string base = controllers.empty() ? root : root + "/cpu";
+    for (std::string path = line.substr(second + 1); !path.empty(); path.resize(path.find_last_of('/') == std::string::npos ? 0 : path.find_last_of('/')))
+      read_group(base + (path == "/" ? "" : path));
+    read_group(base);
+  }
+  return cpus > 1e6 ? 1 << 20 : std::max(1, static_cast<int>(cpus + 0.999));
+}
+
+// Set while a thread runs a task of a pool: a nested parallel_for then runs serially instead of waiting for itself.
+inline thread_local bool inside_pool_task = false;
+
+}  // namespace detail
+
+class thread_pool {
+ public:
+  // `threads` in all, the calling one included; 0: what the affinity mask and the cgroup's quota allow, whichever is less.
+  explicit thread_pool(int threads = 0) : threads_(threads > 0 ? threads : default_size()) {
+    for (int i = 1; i < threads_; ++i) workers_.emplace_back([this] { work(); });
+  }
+  thread_pool(const thread_pool&) = delete;
+  thread_pool& operator=(const thread_pool&) = delete;
+  ~thread_pool() {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    wake_.notify_all();
+    for (std::thread& worker : workers_) worker.join();
+  }
+
+  static int default_size() { return std::max(1, std::min(detail::allowed_cpus(), detail::cgroup_cpus())); }
+  [[nodiscard]] int size() const noexcept { return threads_; }
+
+  // Calls function(i) for i = 0 .. n - 1 on all threads and waits. Called from inside a task it runs serially; called by several
+  // threads at once, one product is done after the other. An exception of a task stops further tasks and is thrown here.
+  template <class F>
+  void parallel_for(index_t n, F&& function) {
+    if (n <= 0) return;
+    if (n == 1 || workers_.empty() || detail::inside_pool_task) {
+      for (index_t i = 0; i < n; ++i) function(i);
+      return;
+    }
+    const std::lock_guard one_at_a_time(callers_);
+    {
+      const std::lock_guard lock(mutex_);
+      call_ = [](void* f, index_t i) { (*static_cast<std::remove_reference_t<F>*>(f))(i); };
+      function_ = const_cast<void*>(static_cast<const void*>(std::addressof(function)));
+      count_ = n;
+      next_.store(0, std::memory_order_relaxed);
+      busy_ = static_cast<int>(workers_.size());
+      ++generation_;
+    }
+    wake_.notify_all();
+    run_tasks();
+    std::unique_lock lock(mutex_);
+    done_.wait(lock, [this] { return busy_ == 0; });
+#if defined(__cpp_exceptions)
+    if (std::exception_ptr error = std::exchange(error_, nullptr)) std::rethrow_exception(error);
+#endif
+  }
+
+ private:
+  void work() {
+    for (std::uint64_t seen = 0;;) {
+      {
+        std::unique_lock lock(mutex_);
+        wake_.wait(lock, [&] { return stopping_ || generation_ != seen; });
+        if (stopping_) return;
+        seen = generation_;
+      }
+      run_tasks();
+      const std::lock_guard lock(mutex_);
+      if (--busy_ == 0) done_.notify_one();
+    }
+  }
+
+  void run_tasks() {
+    detail::inside_pool_task = true;
+#if defined(__cpp_exceptions)
+    try {
+      take_tasks();
+    } catch (...) {
+      next_.store(count_, std::memory_order_relaxed);
+      const std::lock_guard lock(mutex_);
+      if (!error_) error_ = std::current_exception();
+    }
+#else
+    take_tasks();
+#endif
+    detail::inside_pool_task = false;
+  }
+  void take_tasks() {
+    for (index_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < count_;) call_(function_, i);
+  }
+
+  int threads_;
+  std::vector<std::thread> workers_;
+  std::mutex callers_, mutex_;
+  std::condition_variable wake_, done_;
+  void (*call_)(void*, index_t) = nullptr;
+  void* function_ = nullptr;
+  index_t count_ = 0;
+  std::atomic<index_t> next_{0};
+  std::exception_ptr error_;
+  std::uint64_t generation_ = 0;
+  int busy_ = 0;
+  bool stopping_ = false;
+};
+
+}  // namespace tegula::inline TEGULA_ABI
