@@ -23,7 +23,7 @@ struct generic_kernels {
   template <block_format F, compute Mode, class T, class Epilogue>
   static void run(const t::activation_store& a, t::task_range range, const std::byte* panels, index_t K, matrix_view<T> c,
                   const Epilogue& epilogue) {
-    run_panels<F>(a, range, panels, K, c, epilogue, [](const block_product& p) TEGULA_LAMBDA_INLINE {
+    run_panels<F, 1>(a, range, panels, K, c, epilogue, [](const block_product& p) TEGULA_LAMBDA_INLINE {
       if constexpr (Mode == compute::bf16) bf16_macrokernel<F>(p);
       else exact_macrokernel<F>(p);
     });

@@ -17,13 +17,20 @@ TEGULA_INLINE void for_each_strip(index_t rows, Strip strip) {
   }
 }
 
-// What a macro-kernel call multiplies: blocks of A and a panel; C[rows][NR] is zero on entry.
+inline constexpr index_t m_blocks = 16;  // blocks of A in an M block: 256 rows, for which a panel is unpacked once
+
+// What a macro-kernel call multiplies: an M block of A and a panel, or a few; C[panel][rows][NR] is zero on entry.
 struct block_product {
+  static constexpr index_t c_stride = m_blocks * t::block_rows * t::NR;
+
   const t::activation_store* a;
   index_t first_block, last_block;
   const std::byte* panel;
+  int panels;
   index_t K;
   float* c;
+
+  [[nodiscard]] float* c_of_panel(int i) const { return c + i * c_stride; }
 
   [[nodiscard]] index_t rows() const {
     return last_block == first_block ? 0 : (last_block - first_block - 1) * t::block_rows + a->block(last_block - 1).rows;

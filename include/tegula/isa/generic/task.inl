@@ -1,8 +1,6 @@
 // A task: some blocks of A times some panels. Runs the macro-kernel into rows of NR floats that stay in cache, then the epilogue
 // on each row and its way into C.
 
-inline constexpr index_t m_blocks = 16;  // blocks of A in an M block: 256 rows, for which a panel is unpacked once
-
 TEGULA_INLINE void store_result(float* p, float value) { *p = value; }
 TEGULA_INLINE void store_result(f16* p, float value) { p->bits = narrow_f16(value); }
 TEGULA_INLINE void store_result(bf16* p, float value) { p->bits = narrow_bf16(value); }
@@ -26,18 +24,23 @@ TEGULA_INLINE void store_rows(const float* c, index_t m0, index_t rows, matrix_v
   }
 }
 
-// C[M, N] = A * W^T for the blocks of A and the panels in range.
-template <block_format F, class T, class Epilogue, class Macrokernel>
+// C[M, N] = A * W^T for the blocks of A and the panels in range; the macro-kernel takes up to Panels panels at a time.
+template <block_format F, int Panels, class T, class Epilogue, class Macrokernel>
 TEGULA_INLINE void run_panels(const t::activation_store& a, t::task_range range, const std::byte* panels, index_t K, matrix_view<T> out,
                               const Epilogue& epilogue, Macrokernel macrokernel) {
-  alignas(64) float c[m_blocks * t::block_rows * t::NR];
+  alignas(64) float c[Panels * block_product::c_stride];
   for (index_t b = range.first_block; b < range.last_block; b += m_blocks)
-    for (index_t p = range.first_panel; p < range.last_panel; ++p) {
+    for (index_t p = range.first_panel; p < range.last_panel; p += Panels) {
+      const int count = range.last_panel - p < Panels ? static_cast<int>(range.last_panel - p) : Panels;
       const block_product product{&a, b, range.last_block - b < m_blocks ? range.last_block : b + m_blocks,
-                                  panels + static_cast<std::size_t>(p) * t::panel_layout<F>::panel_bytes(K), K, c};
-      const index_t rows = product.rows(), n0 = p * t::NR, rest = out.cols() - n0;
-      __builtin_memset(c, 0, static_cast<std::size_t>(t::round_up(rows, index_t{t::block_rows}) * t::NR) * sizeof(float));
+                                  panels + static_cast<std::size_t>(p) * t::panel_layout<F>::panel_bytes(K), count, K, c};
+      const index_t rows = product.rows();
+      for (int i = 0; i < count; ++i)
+        __builtin_memset(product.c_of_panel(i), 0, static_cast<std::size_t>(t::round_up(rows, index_t{t::block_rows}) * t::NR) * sizeof(float));
       macrokernel(product);
-      store_rows(c, b * t::block_rows, rows, out, n0, rest < t::NR ? rest : index_t{t::NR}, epilogue);
+      for (int i = 0; i < count; ++i) {
+        const index_t n0 = (p + i) * t::NR, rest = out.cols() - n0;
+        store_rows(product.c_of_panel(i), b * t::block_rows, rows, out, n0, rest < t::NR ? rest : index_t{t::NR}, epilogue);
+      }
     }
 }

@@ -1,0 +1,162 @@
+// Exact mode with integer scales: the scale is multiplied into the weights, which then need two int8 planes,
+//   S = A * hi * 2^shift + A * lo,
+// over a whole super-group of 256 in the tiles; the minima are one more tile product, I = (128 h + l) * m, of integers that bf16
+// and f32 hold exactly. Drained once per 256:  t = S * d;  t = fma(-I, dmin, t);  C = fma(t, da, C).
+// Included inside namespace tegula::amx and its target region.
+//
+// Bound, cycles per 16 x 16 x 256: TMUL 128, with minima 144; drain 40 (48) vector uops of 32 a TDP; loads 4 a 4 TDPs.
+// Numerics: each plane's sum is below 2^24, so fma(float(hi), 2^shift, float(lo)) rounds once, as float(S) does.
+
+// How weights split into planes. Unsigned scales of 6 bits: scale = 8 * high + low, planes quant * high and quant * low, without
+// carry between bytes. Signed scales: weight = 128 * hi + lo.
+template <integer_scales F>
+inline constexpr bool splits_scale = !F::signed_scales && F::offset == 0;
+template <integer_scales F>
+inline constexpr int plane_shift = splits_scale<F> ? 3 : 7;
+template <integer_scales F>
+using plane_bytes = std::conditional_t<splits_scale<F>, unsigned_bytes, signed_bytes>;
+
+// B of one super-group, unpacked.
+struct plane_tiles {
+  alignas(64) std::byte plane[2][4 * tile_bytes];  // hi, lo
+  alignas(64) std::byte minima[tile_bytes];  // row g: (m, m) of group g as bf16; rows 8 - 15 zero
+  alignas(64) float d[t::NR];
+  alignas(64) float dmin[t::NR];
+};
+
+TEGULA_INLINE vi32 in_both_halves(vi32 x) { return (x & 0xffff) | (x << 16); }
+
+template <integer_scales F>
+TEGULA_INLINE void unpack_group(const std::byte* rows, int g, vi32 scale, std::byte* hi, std::byte* lo) {
+  constexpr int group_rows = F::group_k / 4;
+  TEGULA_UNROLL for (int r = g * group_rows; r < (g + 1) * group_rows; ++r) {
+    const vu32 quants = quant_row<F>(rows, r);
+    if constexpr (splits_scale<F>) {
+      static_assert(t::traits<F>::max_quant * 7 < 256, "a product with 3 bits of scale must fit a byte");
+      const vu16 high = vu16(in_both_halves(scale >> 3)), low = vu16(in_both_halves(scale & 7));
+      store(hi + r * tile_row_bytes, vu16(quants) * high);
+      store(lo + r * tile_row_bytes, vu16(quants) * low);
+    } else {
+      const vi16 factor = vi16(in_both_halves(scale)), offset = factor * static_cast<std::int16_t>(F::offset);
+      const vi16 even = vi16(quants & 0x00ff00ffu) * factor - offset, odd = vi16((quants >> 8) & 0x00ff00ffu) * factor - offset;
+      store(hi + r * tile_row_bytes, (vu32(even >> 7) & 0x00ff00ffu) | (vu32(odd >> 7) << 8 & 0xff00ff00u));
+      store(lo + r * tile_row_bytes, (vu32(even) & 0x007f007fu) | ((vu32(odd) & 0x007f007fu) << 8));
+    }
+  }
+}
+
+template <integer_scales F>
+TEGULA_NOINLINE void unpack_planes(const super_group<F>& super, plane_tiles& b) noexcept {
+  using traits = t::traits<F>;
+  const scale_words<F> words(super, 0);
+  TEGULA_UNROLL for (int g = 0; g < traits::groups; ++g) {
+    unpack_group<F>(super.base, g, byte_of<F::signed_scales>(words.scales(g / 4), g % 4), b.plane[0], b.plane[1]);
+    if constexpr (traits::has_min) {
+      const vu32 m = vu32(to_float(byte_of<false>(words.minima(g / 4), g % 4)));  // up to 8 bits: exact in bf16
+      store(b.minima + g * tile_row_bytes, m | (m >> 16));
+    }
+  }
+  store(b.d, widen_halves(super.d(0)));
+  if constexpr (traits::has_min) {
+    static_assert(traits::groups == 8);
+    store(b.dmin, widen_halves(super.m(0)));
+    __builtin_memset(b.minima + 8 * tile_row_bytes, 0, 8 * tile_row_bytes);  // against A's zeros, but 0 * NaN is NaN
+  }
+}
+
+// Where a unit's sums are on their way to C: stored tiles of rows 0 - 15, then of rows 16 - 31.
+struct plane_scratch {
+  struct {
+    alignas(64) std::int32_t plane[2][256];  // hi, lo
+    alignas(64) float minima[256];
+  } tile[2];
+};
+struct plane_drain {
+  float* c;
+  const float* da[2];
+  const float* d;
+  const float* dmin;
+};
+
+template <int Shift, bool Minima>
+TEGULA_INLINE void drain_planes(const plane_drain& to, const plane_scratch& from, int first, int last) {
+  const vf32 d = load<vf32>(to.d), dmin = load<vf32>(to.dmin), unit = splat(static_cast<float>(1 << Shift));
+  TEGULA_UNROLL for (int r = first; r < last; ++r) {
+    const auto& tile = from.tile[r / tile_rows];
+    const int at = r % tile_rows * t::NR;
+    vf32 sum = fma(to_float(load<vi32>(tile.plane[0] + at)), unit, to_float(load<vi32>(tile.plane[1] + at))) * d;
+    if constexpr (Minima) sum = fma(-load<vf32>(tile.minima + at), dmin, sum);
+    float* c = to.c + r * t::NR;
+    store(c, fma(sum, splat(to.da[r / tile_rows][r % tile_rows]), load<vf32>(c)));
+  }
+}
+
+// One unit: 32 rows x 16 columns x 256. Pipelined by one: an accumulator of the unit before is stored just before its register's
+// next product, at least three products after its last, and the rows of that unit are drained between this one's products.
+//
+// The minima take the two accumulators of the plane that finishes first, at the end of the unit, and come off in the next one.
+// So that no product waits for them the next unit starts with the other plane: units alternate between two parities.
+template <integer_scales F, int Parity>
+TEGULA_INLINE void multiply_planes(const row_pair& a, index_t k, const plane_tiles& b, plane_scratch& scratch, const plane_drain& before) {
+  using bytes = plane_bytes<F>;
+  constexpr bool minima = t::traits<F>::has_min;
+  constexpr int first = Parity, second = 1 - Parity;                 // planes
+  constexpr int B0 = 6 + first, B1 = 6 + second;                     // their tiles of B
+  constexpr int C0 = first, C1 = 2 + first, C2 = second, C3 = 2 + second;  // (rows 0 - 15, 16 - 31) x (first, second plane)
+  auto &rows0 = scratch.tile[0], &rows1 = scratch.tile[1];
+  const index_t k_tile = k / 64;
+
+  tile_load<4>(a.tile(0, k_tile));
+  tile_load<B0>(b.plane[first]);
+  tile_load<5>(a.tile(1, k_tile));
+  tile_load<B1>(b.plane[second]);
+  tile_store_and_zero<C0>(rows0.plane[first]);
+  bytes::template multiply<C0, 4, B0>();
+  tile_store_and_zero<C1>(rows1.plane[first]);
+  bytes::template multiply<C1, 5, B0>();
+  tile_store_and_zero<C2>(minima ? static_cast<void*>(rows0.minima) : rows0.plane[second]);
+  bytes::template multiply<C2, 4, B1>();
+  tile_store_and_zero<C3>(minima ? static_cast<void*>(rows1.minima) : rows1.plane[second]);
+  bytes::template multiply<C3, 5, B1>();
+
+  unrolled<3>([&](auto step) TEGULA_LAMBDA_INLINE {
+    constexpr int kt = step() + 1, at = step() * 11;  // 32 rows over three k-tiles
+    const auto drain = [&](int from, int to) TEGULA_LAMBDA_INLINE {
+      drain_planes<plane_shift<F>, minima>(before, scratch, at + from, kt == 3 && to == 11 ? 32 : at + to);
+    };
+    tile_load<4>(a.tile(0, k_tile + kt));
+    tile_load<B0>(b.plane[first] + kt * tile_bytes);
+    bytes::template multiply<C0, 4, B0>();
+    drain(0, 3);
+    tile_load<5>(a.tile(1, k_tile + kt));
+    bytes::template multiply<C1, 5, B0>();
+    drain(3, 6);
+    tile_load<B1>(b.plane[second] + kt * tile_bytes);
+    bytes::template multiply<C2, 4, B1>();
+    drain(6, 9);
+    bytes::template multiply<C3, 5, B1>();
+    drain(9, 11);
+  });
+
+  if constexpr (minima) {
+    tile_load<B0>(b.minima);
+    tile_load<4>(a.sum_pairs(0, k));
+    tile_store_and_zero<C0>(rows0.plane[first]);
+    bf16_pairs::multiply<C0, 4, B0>();
+    tile_load<5>(a.sum_pairs(1, k));
+    tile_store_and_zero<C1>(rows1.plane[first]);
+    bf16_pairs::multiply<C1, 5, B0>();
+  }
+}
+
+// Stores what the last unit, of the given parity, left in the accumulators.
+template <integer_scales F, int Parity>
+TEGULA_INLINE void finish_planes(plane_scratch& scratch) {
+  constexpr bool minima = t::traits<F>::has_min;
+  constexpr int first = Parity, second = 1 - Parity;
+  auto &rows0 = scratch.tile[0], &rows1 = scratch.tile[1];
+  tile_store<first>(minima ? static_cast<void*>(rows0.minima) : rows0.plane[first]);
+  tile_store<2 + first>(minima ? static_cast<void*>(rows1.minima) : rows1.plane[first]);
+  tile_store<second>(rows0.plane[second]);
+  tile_store<2 + second>(rows1.plane[second]);
+}
