@@ -43,12 +43,16 @@ inline type_id type_of(const any_packed_matrix& w) { return w.type(); }
 // same bits, read them packed.
 inline constexpr index_t vector_rows = 4;
 
-// Splits M x N into tasks: enough for many threads, panels of one task side by side, so that they share a block of A in cache.
+// Splits M x N into tasks: enough for many threads, but none so small that waking a thread costs more than it computes. Panels
+// of one task stand side by side, so that they share a block of A in cache.
 struct task_grid {
   index_t blocks, panels, block_tasks, panel_tasks;
 
-  task_grid(index_t M, index_t N) : blocks((M + block_rows - 1) / block_rows), panels(panel_count(N)) {
-    constexpr index_t wanted = 64, m_blocks = 16;
+  task_grid(index_t M, index_t N, index_t K) : blocks((M + block_rows - 1) / block_rows), panels(panel_count(N)) {
+    constexpr double macs_worth_a_task = 1 << 18;
+    constexpr index_t most = 64, m_blocks = 16;
+    const double macs = static_cast<double>(M) * static_cast<double>(N) * static_cast<double>(K);
+    const index_t wanted = macs >= most * macs_worth_a_task ? most : 1 + static_cast<index_t>(macs / macs_worth_a_task);
     panel_tasks = panels < wanted ? panels : wanted;
     const index_t pieces = (blocks + m_blocks - 1) / m_blocks, useful = (wanted + panels - 1) / panels;
     block_tasks = pieces < useful ? pieces : useful;
@@ -139,7 +143,7 @@ void run_product(const quantized_activations& a, const packed_matrix<F>& w, matr
     constexpr isa runs = decltype(kernels)::template runs<F, Mode>;
     last_kernel_name = kernel_name<F, runs, Mode>.data();
     if (c.rows() == 0 || c.cols() == 0) return;
-    const task_grid grid(c.rows(), c.cols());
+    const task_grid grid(c.rows(), c.cols(), w.cols());
     executor.parallel_for(grid.size(), [&](index_t i) {
       kernels.template run<F, Mode>(a.store(), grid[i], w.panel(0), w.cols(), c, epilogue);
     });

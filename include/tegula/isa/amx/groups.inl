@@ -50,12 +50,17 @@ struct group_drain {
 
 template <bool Minima>
 TEGULA_INLINE void drain_groups(const group_drain& to, const group_scratch& from, int first, int last) {
+  vf32 d[4], m[4];
+  TEGULA_UNROLL for (int g = 0; g < 4; ++g) {
+    d[g] = in_register(load<vf32>(to.b->d[g]));
+    if constexpr (Minima) m[g] = in_register(load<vf32>(to.b->m[g]));
+  }
   TEGULA_UNROLL for (int r = first; r < last; ++r) {
     const int i = r / tile_rows, row = r % tile_rows;
     vf32 sum{};
     TEGULA_UNROLL for (int g = 0; g < 4; ++g) {
-      sum = fma(to_float(load<vi32>(from.tile[g][i] + row * t::NR)), load<vf32>(to.b->d[g]), sum);
-      if constexpr (Minima) sum = fma(splat(to.sums32[i][row * t::sums32_per_scale + g]), load<vf32>(to.b->m[g]), sum);
+      sum = fma(to_float(load<vi32>(from.tile[g][i] + row * t::NR)), d[g], sum);
+      if constexpr (Minima) sum = fma(splat(to.sums32[i][row * t::sums32_per_scale + g]), m[g], sum);
     }
     float* c = to.c + r * t::NR;
     store(c, fma(sum, splat(to.da[i][row]), load<vf32>(c)));

@@ -80,7 +80,7 @@ struct plane_drain {
 
 template <int Shift, bool Minima>
 TEGULA_INLINE void drain_planes(const plane_drain& to, const plane_scratch& from, int first, int last) {
-  const vf32 d = load<vf32>(to.d), dmin = load<vf32>(to.dmin), unit = splat(static_cast<float>(1 << Shift));
+  const vf32 d = in_register(load<vf32>(to.d)), dmin = in_register(load<vf32>(to.dmin)), unit = splat(static_cast<float>(1 << Shift));
   TEGULA_UNROLL for (int r = first; r < last; ++r) {
     const auto& tile = from.tile[r / tile_rows];
     const int at = r % tile_rows * t::NR;

@@ -6,18 +6,21 @@
 
 inline constexpr int a_step = t::scale_k;  // of K that are converted at a time
 
-// 256 floats from row elements [0, count), zeros behind.
-TEGULA_INLINE void widen_row(const float* row, index_t count, float* out) {
-  __builtin_memcpy(out, row, static_cast<std::size_t>(count) * 4);
-  for (index_t i = count; i < a_step; ++i) out[i] = 0;
+// 256 floats from row elements [0, count), zeros behind: the row itself where it is that already, else made in `buffer`.
+TEGULA_INLINE const float* widen_row(const float* row, index_t count, float* buffer) {
+  if (count >= a_step) return row;
+  for (index_t i = 0; i < a_step; ++i) buffer[i] = i < count ? row[i] : 0.f;
+  return buffer;
 }
-TEGULA_INLINE void widen_row(const f16* row, index_t count, float* out) {
+TEGULA_INLINE const float* widen_row(const f16* row, index_t count, float* buffer) {
   index_t i = 0;
-  for (; i + lanes <= count; i += lanes) store(out + i, widen_halves(row + i));
-  for (; i < a_step; ++i) out[i] = i < count ? widen_f16(row[i].bits) : 0.f;
+  for (; i < a_step && i + lanes <= count; i += lanes) store(buffer + i, widen_halves(row + i));
+  for (; i < a_step; ++i) buffer[i] = i < count ? widen_f16(row[i].bits) : 0.f;
+  return buffer;
 }
-TEGULA_INLINE void widen_row(const bf16* row, index_t count, float* out) {
-  for (index_t i = 0; i < a_step; ++i) out[i] = i < count ? widen_bf16(row[i].bits) : 0.f;
+TEGULA_INLINE const float* widen_row(const bf16* row, index_t count, float* buffer) {
+  for (index_t i = 0; i < a_step; ++i) buffer[i] = i < count ? widen_bf16(row[i].bits) : 0.f;
+  return buffer;
 }
 
 TEGULA_INLINE std::uint32_t largest_magnitude_bits(const float* x) {
@@ -32,14 +35,18 @@ TEGULA_INLINE std::uint32_t largest_magnitude_bits(const float* x) {
 }
 
 // Group sums of 256 quants: of 16, of 32, and those of 32 as bf16 pairs (128 * high, low), both integers that bf16 holds.
-inline void store_group_sums(const std::int8_t* quants, float* sums16, float* sums32, std::uint16_t* pairs) {
+TEGULA_INLINE void store_group_sums(const std::int8_t* quants, float* sums16, float* sums32, std::uint16_t* pairs) {
+  alignas(64) std::int32_t sums4[a_step / 4];
+  for (int i = 0; i < a_step / 4; i += lanes) {
+    partial_dot<1, 4> ones;
+    ones.add(splat(0x01010101u), load<vu32>(quants + 4 * i));
+    store(sums4 + i, ones.total(vi32{}));
+  }
   for (int g = 0; g < t::sums32_per_scale; ++g) {
-    int halves[2] = {0, 0};
-    for (int h = 0; h < 2; ++h) {
-      for (int i = 0; i < 16; ++i) halves[h] += quants[32 * g + 16 * h + i];
-      sums16[2 * g + h] = static_cast<float>(halves[h]);
-    }
-    const int sum = halves[0] + halves[1], low = sum & 127;
+    const std::int32_t* s = sums4 + 8 * g;
+    const int first = s[0] + s[1] + s[2] + s[3], second = s[4] + s[5] + s[6] + s[7], sum = first + second, low = sum & 127;
+    sums16[2 * g] = static_cast<float>(first);
+    sums16[2 * g + 1] = static_cast<float>(second);
     sums32[g] = static_cast<float>(sum);
     pairs[2 * g] = static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(static_cast<float>(sum - low)) >> 16);
     pairs[2 * g + 1] = static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(static_cast<float>(low)) >> 16);
@@ -66,13 +73,13 @@ TEGULA_INLINE float quantize_256(const float* x, std::int8_t* quants) {
 
 template <class T>
 TEGULA_NOINLINE void quantize_rows(matrix_view<const T> a, index_t first_row, const t::mutable_a_block& block) noexcept {
-  alignas(64) float x[a_step];
+  alignas(64) float buffer[a_step];
   alignas(64) std::int8_t quants[a_step];
   const index_t groups = t::round_up(a.cols(), index_t{a_step}) / a_step;
   for (index_t s = 0; s < groups; ++s)
     for (index_t r = 0; r < block.rows; ++r) {
       const index_t rest = a.cols() - s * a_step;
-      widen_row(a.row(first_row + r) + s * a_step, rest < a_step ? rest : a_step, x);
+      const float* x = widen_row(a.row(first_row + r) + s * a_step, rest, buffer);
       const index_t at = s * block.rows + r;
       block.scales[at] = quantize_256(x, quants);
       for (index_t i = 0; i < a_step / 64; ++i)
@@ -84,12 +91,12 @@ TEGULA_NOINLINE void quantize_rows(matrix_view<const T> a, index_t first_row, co
 
 template <class T>
 TEGULA_NOINLINE void convert_rows(matrix_view<const T> a, index_t first_row, t::a_kind kind, const t::mutable_a_block& block) noexcept {
-  alignas(64) float x[a_step];
+  alignas(64) float buffer[a_step];
   const index_t tile_k = t::a_tile_k(kind);
   for (index_t k0 = 0; k0 < a.cols(); k0 += a_step)
     for (index_t r = 0; r < block.rows; ++r) {
       const index_t rest = a.cols() - k0;
-      widen_row(a.row(first_row + r) + k0, rest < a_step ? rest : a_step, x);
+      const float* x = widen_row(a.row(first_row + r) + k0, rest, buffer);
       for (index_t k = 0; k < a_step && k < rest; k += tile_k) {
         std::byte* out = block.tiles + (k0 + k) / tile_k * block.tile_stride() + r * t::row_bytes;
         if (kind == t::a_kind::f32) {

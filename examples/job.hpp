@@ -1,0 +1,76 @@
+// The job on one tensor: may it be multiplied, pack it, multiply it for each M, time it, compare it with the reference.
+// It prints nothing.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <tegula/tegula.hpp>
+#include <tegula/thread_pool.hpp>
+
+#include "gguf.hpp"
+#include "options.hpp"
+#include "reference.hpp"
+
+namespace gguf_gemm {
+
+enum class verdict {
+  multiply,     // a matrix of a type that tegula has
+  vector,       // one dimension or none: norms and biases
+  stack,        // more than two dimensions
+  unsupported,  // a matrix of a type that tegula does not have
+};
+
+verdict judge(const gguf::tensor& t);
+const char* describe(verdict v);   // "vector, not multiplied", ...
+
+// C = A * W^T for one M.
+struct product {
+  tg::index_t M = 0;
+  std::string kernel;              // as tg::last_kernel() names it
+  double seconds = 0;              // of the fastest run
+  double nmse = 0;
+};
+
+struct outcome {
+  const gguf::tensor* tensor = nullptr;
+  verdict judged = verdict::multiply;
+  std::uint64_t memory = 0;        // bytes that the matrix, its activations and results take
+  bool too_large = false;          // memory is above the limit: nothing was run
+  double pack_seconds = 0;
+  std::uint64_t packed_bytes = 0;
+  std::vector<product> products;
+};
+
+double gflops(const gguf::tensor& t, const product& p);        // 2 M N K / second
+double weight_gbps(const gguf::tensor& t, const product& p);   // bytes of the tensor in the file / second
+
+// Standard normal numbers, the same for every tensor: A of M x K is the first M * K of them.
+class activations {
+ public:
+  explicit activations(std::uint64_t seed) : seed_(seed) {}
+  std::span<const float> first(std::size_t count);
+
+ private:
+  std::uint64_t seed_;
+  std::vector<float> values_;
+};
+
+class job {
+ public:
+  job(const gguf::file& file, const options& options);
+
+  int threads() const { return pool_.size(); }
+  outcome run(const gguf::tensor& t);
+
+ private:
+  product measure(const source_matrix& w, const tg::any_packed_matrix& packed, tg::index_t M);
+  double fastest(tg::matrix_view<const float> a, const tg::any_packed_matrix& packed, tg::matrix_view<float> c);
+
+  const gguf::file& file_;
+  const options& options_;
+  tg::thread_pool pool_;
+  activations activations_;
+};
+
+}  // namespace gguf_gemm

@@ -1,0 +1,169 @@
+// What the program prints, as text; see report.hpp.
+#include "report.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cinttypes>
+#include <map>
+#include <tuple>
+
+namespace gguf_gemm {
+namespace {
+
+constexpr int widest_name = 40;
+
+int width_of(const std::string& text, int most) { return std::min(static_cast<int>(text.size()), most); }
+
+}  // namespace
+
+std::string shape_text(const gguf::tensor& t) {
+  if (t.n_dims == 0) return "scalar";
+  std::string text;
+  for (std::uint32_t i = t.n_dims; i-- > 0;) text += std::to_string(t.dims[i]) + (i > 0 ? " x " : "");
+  return text;
+}
+
+void print_file(const gguf::file& file) {
+  std::printf("GGUF v%" PRIu32 ", architecture %s, %s, %.1f MB: %zu tensors, %zu metadata entries, alignment %" PRIu64 "\n",
+              file.version(), gguf::printable(file.text("general.architecture").value_or("unknown")).c_str(),
+              gguf::printable(file.text("general.name").value_or("no name")).c_str(), 1e-6 * static_cast<double>(file.size()),
+              file.tensors().size(), file.entries().size(), file.alignment());
+}
+
+void print_list(std::span<const gguf::tensor* const> tensors) {
+  std::printf("%-*s  %-7s  %16s  %12s  %12s  %s\n", widest_name, "tensor", "type", "N x K", "bytes", "offset", "what it is here");
+  for (const gguf::tensor* t : tensors) {
+    std::printf("%-*s  %-7s  %16s  %12" PRIu64 "  %12" PRIu64 "  %s\n", widest_name, gguf::printable(t->name).c_str(),
+                gguf::type_name(t->type).c_str(), shape_text(*t).c_str(), t->bytes, t->offset, describe(judge(*t)));
+  }
+}
+
+table::table(std::span<const gguf::tensor* const> tensors) {
+  for (const gguf::tensor* t : tensors) {
+    name_width_ = std::max(name_width_, width_of(gguf::printable(t->name), widest_name));
+    shape_width_ = std::max(shape_width_, width_of(shape_text(*t), widest_name));
+  }
+  std::printf("%-*s  %-7s  %*s  %-20s  %5s  %10s  %9s  %8s  %8s\n", name_width_, "tensor", "type", shape_width_, "N x K", "kernel",
+              "M", "us", "GFLOP/s", "GB/s", "NMSE");
+}
+
+void table::print(const outcome& o) const {
+  const gguf::tensor& t = *o.tensor;
+  const auto start_line = [&] {
+    std::printf("%-*s  %-7s  %*s  ", name_width_, gguf::printable(t.name).c_str(), gguf::type_name(t.type).c_str(), shape_width_,
+                shape_text(t).c_str());
+  };
+  if (o.judged != verdict::multiply) {
+    start_line();
+    std::printf("%s\n", describe(o.judged));
+  } else if (o.too_large) {
+    start_line();
+    std::printf("not run: needs %.0f MB of memory\n", 1e-6 * static_cast<double>(o.memory));
+  }
+  for (const product& p : o.products) {
+    start_line();
+    std::printf("%-20s  %5" PRId64 "  %10.1f  %9.2f  %8.2f  %8.1e\n", p.kernel.c_str(), p.M, 1e6 * p.seconds, gflops(t, p),
+                weight_gbps(t, p), p.nmse);
+  }
+  std::fflush(stdout);
+}
+
+namespace {
+
+// All products of the same type, shape, kernel and M.
+struct total {
+  std::size_t products = 0;
+  double seconds = 0, flop = 0, weight_bytes = 0, worst_nmse = 0;
+};
+
+using group = std::tuple<std::uint32_t, std::uint64_t, std::uint64_t, tg::index_t, std::string>;  // type, N, K, M, kernel
+
+std::map<group, total> totals(std::span<const outcome> outcomes) {
+  std::map<group, total> sums;
+  for (const outcome& o : outcomes) {
+    const gguf::tensor& t = *o.tensor;
+    for (const product& p : o.products) {
+      total& sum = sums[{t.type, t.dims[1], t.dims[0], p.M, p.kernel}];
+      ++sum.products;
+      sum.seconds += p.seconds;
+      sum.flop += 1e9 * gflops(t, p) * p.seconds;
+      sum.weight_bytes += static_cast<double>(t.bytes);
+      sum.worst_nmse = std::max(sum.worst_nmse, p.nmse);
+    }
+  }
+  return sums;
+}
+
+void print_totals(std::span<const outcome> outcomes) {
+  const std::map<group, total> sums = totals(outcomes);
+  if (sums.empty()) return;
+  std::printf("\nSummary: the products of each type and shape together\n%-7s  %16s  %-20s  %5s  %8s  %10s  %9s  %8s  %8s\n", "type",
+              "N x K", "kernel", "M", "matrices", "ms in all", "GFLOP/s", "GB/s", "max NMSE");
+  for (const auto& [key, sum] : sums) {
+    const auto& [type, N, K, M, kernel] = key;
+    std::printf("%-7s  %16s  %-20s  %5" PRId64 "  %8zu  %10.2f  %9.2f  %8.2f  %8.1e\n", gguf::type_name(type).c_str(),
+                (std::to_string(N) + " x " + std::to_string(K)).c_str(), kernel.c_str(), M, sum.products, 1e3 * sum.seconds,
+                1e-9 * sum.flop / sum.seconds, 1e-9 * sum.weight_bytes / sum.seconds, sum.worst_nmse);
+  }
+}
+
+// What was not multiplied, each kind and type in a line.
+void print_rest(std::span<const outcome> outcomes) {
+  std::map<std::pair<verdict, std::uint32_t>, std::size_t> counts;
+  for (const outcome& o : outcomes) {
+    if (o.judged != verdict::multiply) ++counts[{o.judged, o.tensor->type}];
+  }
+  for (const auto& [kind, count] : counts) {
+    std::printf("%zu of %s: %s\n", count, gguf::type_name(kind.second).c_str(), describe(kind.first));
+  }
+}
+
+// The most memory this process has held at a time, the pages of the file that were in memory included; 0 if unknown.
+double peak_megabytes() {
+  std::FILE* const status = std::fopen("/proc/self/status", "r");
+  if (status == nullptr) return 0;
+  std::array<char, 256> line{};
+  unsigned long kilobytes = 0;
+  while (std::fgets(line.data(), static_cast<int>(line.size()), status) != nullptr) {
+    if (std::sscanf(line.data(), "VmHWM: %lu kB", &kilobytes) == 1) break;
+  }
+  std::fclose(status);
+  return 1.024e-3 * static_cast<double>(kilobytes);
+}
+
+}  // namespace
+
+void print_summary(const gguf::file& file, std::span<const outcome> outcomes) {
+  print_totals(outcomes);
+  std::printf("\n");
+  print_rest(outcomes);
+  double seconds = 0, bytes = 0;
+  std::size_t matrices = 0;
+  for (const outcome& o : outcomes) {
+    if (o.products.empty()) continue;
+    ++matrices;
+    seconds += o.pack_seconds;
+    bytes += static_cast<double>(o.packed_bytes);
+  }
+  std::printf("matrices packed: %zu, one at a time, %.1f MB in %.2f s; peak memory %.0f MB for a file of %.0f MB\n", matrices,
+              1e-6 * bytes, seconds, peak_megabytes(), 1e-6 * static_cast<double>(file.size()));
+}
+
+progress_bar::progress_bar(std::size_t total) : total_(total), on_(::isatty(STDERR_FILENO) != 0) {}
+
+void progress_bar::show(std::size_t done, const std::string& now) const {
+  if (!on_ || total_ == 0) return;
+  constexpr std::size_t width = 30;
+  const std::size_t filled = done * width / total_;
+  std::fprintf(stderr, "\r\033[K[%s%s] %zu/%zu %s", std::string(filled, '#').c_str(), std::string(width - filled, '.').c_str(), done,
+               total_, now.substr(0, 40).c_str());
+  std::fflush(stderr);
+}
+
+void progress_bar::clear() const {
+  if (on_) std::fputs("\r\033[K", stderr);
+}
+
+}  // namespace gguf_gemm
