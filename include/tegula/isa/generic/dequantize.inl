@@ -22,7 +22,8 @@ TEGULA_NOINLINE void dequantize_block(const unsigned char* block, float* out) no
     __builtin_memcpy(&half, block + at, 2);
     return widen_f16(half);
   };
-  const float d = half_at(F::d_at), m = traits::has_min ? half_at(traits::has_min ? F::m_at : 0) : 0.f;
+  // Without a minimum -0 is added: it keeps the sign of a zero, as ggml does.
+  const float d = half_at(F::d_at), m = traits::has_min ? half_at(traits::has_min ? F::m_at : 0) : -0.f;
   for (int g = 0; g < traits::groups; ++g) {
     float scale = d, minimum = m;
     if constexpr (integer_scales<F>) {
