@@ -41,19 +41,21 @@ struct block_product {
   }
 };
 
-template <quant_format F>
-TEGULA_NOINLINE void exact_macrokernel(const block_product& p) noexcept {
-  constexpr index_t super_k = t::traits<F>::super_k, chunk = chunk_k / super_k;
-  const index_t supers = (p.K + super_k - 1) / super_k;
-  if constexpr (packed_rows > 0) if (p.rows() <= packed_rows) {
-    const weight_chunk<F> w{p.panel, p.K, 0, supers};
-    p.for_each_block([&](const t::a_block& block, float* c) TEGULA_LAMBDA_INLINE {
-      for_each_strip<packed_rows, 1>(block.rows, [&](index_t m, auto mr) TEGULA_LAMBDA_INLINE {
-        exact_kernel<F, packed_source<F>, mr()>(a_rows(block, m), w, nullptr, c + m * t::NR);
-      });
+// All of K straight from the packed panel, in strips of up to Most rows.
+template <quant_format F, int Most>
+TEGULA_INLINE void exact_from_packed(const block_product& p, index_t supers) {
+  const weight_chunk<F> w{p.panel, p.K, 0, supers};
+  p.for_each_block([&](const t::a_block& block, float* c) TEGULA_LAMBDA_INLINE {
+    for_each_strip<Most, 1>(block.rows, [&](index_t m, auto mr) TEGULA_LAMBDA_INLINE {
+      exact_kernel<F, packed_source<F>, mr()>(a_rows(block, m), w, nullptr, c + m * t::NR);
     });
-    return;
-  }
+  });
+}
+
+// A chunk of K at a time, unpacked for all rows.
+template <quant_format F>
+TEGULA_INLINE void exact_from_bytes(const block_product& p, index_t supers) {
+  constexpr index_t chunk = chunk_k / t::traits<F>::super_k;
   alignas(64) std::byte quants[chunk_k * t::NR];
   for (index_t s = 0; s < supers; s += chunk) {
     const weight_chunk<F> w{p.panel, p.K, s, supers - s < chunk ? supers : s + chunk};
@@ -63,6 +65,18 @@ TEGULA_NOINLINE void exact_macrokernel(const block_product& p) noexcept {
         exact_kernel<F, byte_source<F>, mr()>(a_rows(block, m), w, quants, c + m * t::NR);
       });
     });
+  }
+}
+
+template <quant_format F>
+TEGULA_NOINLINE void exact_macrokernel(const block_product& p) noexcept {
+  const index_t supers = (p.K + t::traits<F>::super_k - 1) / t::traits<F>::super_k;
+  if constexpr (t::traits<F>::bits == 8) {
+    exact_from_packed<F, max_rows>(p, supers);  // the packed panel is bytes already
+  } else {
+    if constexpr (packed_rows > 0)
+      if (p.rows() <= packed_rows) return exact_from_packed<F, packed_rows>(p, supers);
+    exact_from_bytes<F>(p, supers);
   }
 }
 
