@@ -122,11 +122,16 @@ class quantized_activations {
 
 namespace detail {
 
-template <block_format F>
-void check_product(const quantized_activations& a, const packed_matrix<F>& w, index_t c_rows, index_t c_cols, const gemm_options& options) {
+// For a matrix_view as well as for quantized_activations.
+template <class A, class W, class T>
+void check_shapes(const A& a, const W& w, const matrix_view<T>& c) {
   if (a.cols() != w.cols()) fail_argument("A has K = ", a.cols(), ", W has K = ", w.cols());
-  if (c_rows != a.rows() || c_cols != w.rows())
-    fail_argument("C is ", c_rows, " x ", c_cols, ", the product of A and W is ", a.rows(), " x ", w.rows());
+  if (c.rows() != a.rows() || c.cols() != w.rows())
+    fail_argument("C is ", c.rows(), " x ", c.cols(), ", the product of A and W is ", a.rows(), " x ", w.rows());
+}
+
+template <block_format F>
+void check_form(const quantized_activations& a, const gemm_options& options) {
   if (options.compute && resolve(*options.compute) != a.mode())
     fail_argument("compute mode ", name_of(*options.compute), " asked for, but the activations were made for ", name_of(a.mode()));
   if (const a_kind needed = a_kind_for<F>(a.mode()); needed != a.store().kind())
@@ -185,8 +190,9 @@ void gemm(const quantized_activations& a, const W& w, matrix_view<T> c, const Ep
   if constexpr (std::is_same_v<W, any_packed_matrix>) {
     w.visit([&](const auto& typed) { gemm(a, typed, c, epilogue, executor, options); });
   } else {
-    detail::check_product(a, w, c.rows(), c.cols(), options);
     using format = typename W::format;
+    detail::check_shapes(a, w, c);
+    detail::check_form<format>(a, options);
     if (a.mode() == compute::bf16) detail::run_product<format, compute::bf16>(a, w, c, epilogue, executor, options);
     else detail::run_product<format, compute::exact>(a, w, c, epilogue, executor, options);
   }
@@ -195,6 +201,7 @@ void gemm(const quantized_activations& a, const W& w, matrix_view<T> c, const Ep
 template <class A, class W, class T, epilogue Epilogue, class Executor>
   requires detail::product<matrix_view<A>, W, T> && executor<Executor> && (!std::same_as<std::remove_cvref_t<Executor>, share>)
 void gemm(matrix_view<A> a, const W& w, matrix_view<T> c, const Epilogue& epilogue, Executor&& executor, gemm_options options = {}) {
+  detail::check_shapes(a, w, c);
   gemm(quantized_activations(a, w, executor, options), w, c, epilogue, executor, options);
 }
 

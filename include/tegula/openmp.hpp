@@ -10,7 +10,9 @@ struct openmp_executor {
   // throw, as OpenMP has it.
   template <class F>
   void parallel_for(index_t n, F&& function) const {
+#if defined(_OPENMP)
 #pragma omp parallel for schedule(dynamic, 1)
+#endif
     for (index_t i = 0; i < n; ++i) function(i);
   }
 };
