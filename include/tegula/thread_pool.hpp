@@ -31,33 +31,33 @@ inline int allowed_cpus() {
   return static_cast<int>(std::thread::hardware_concurrency());
 }
 
-// CPUs that the cgroup's quota pays for, rounded up; a large number where there is none. v2 and v1, the process's own group and
-// those above it as far as they are mounted.
+// CPUs that one control group's quota pays for: cpu.max (v2) or cpu.cfs_quota_us over cpu.cfs_period_us (v1).
+inline double group_cpus(const std::string& folder) {
+  constexpr double no_limit = 1e9;
+  double quota = 0, period = 0;
+  std::ifstream v2(folder + "/cpu.max");
+  if (!(v2 >> quota >> period)) {  // also "max 100000"
+    std::ifstream v1_quota(folder + "/cpu.cfs_quota_us"), v1_period(folder + "/cpu.cfs_period_us");
+    if (!(v1_quota >> quota && v1_period >> period)) return no_limit;
+  }
+  return quota > 0 && period > 0 ? quota / period : no_limit;
+}
+
+// The least that the groups of this process and those above them pay for, rounded up; a large number where there is no quota.
 inline int cgroup_cpus(const std::string& root = "/sys/fs/cgroup", const std::string& membership = "/proc/self/cgroup") {
-  double cpus = 1e9;
-  const auto limit = [&](double quota, double period) {
-    if (quota > 0 && period > 0) cpus = std::min(cpus, quota / period);
-  };
-  const auto read_group = [&](const std::string& folder) {
-    std::string quota_text;
-    double quota = 0, period = 0;
-    if (std::ifstream v2(folder + "/cpu.max"); v2 >> quota_text >> period && quota_text != "max") limit(std::strtod(quota_text.c_str(), nullptr), period);
-    std::ifstream quota_file(folder + "/cpu.cfs_quota_us"), period_file(folder + "/cpu.cfs_period_us");
-    if (quota_file >> quota && period_file >> period) limit(quota, period);
-  };
+  double cpus = 1 << 20;
   std::ifstream groups(membership);
-  for (std::string line; std::getline(groups, line);) {
-    // "0::/path" (v2) or "4:cpu,cpuacct:/path" (v1)
+  for (std::string line; std::getline(groups, line);) {  // "0::/path" (v2) or "4:cpu,cpuacct:/path" (v1)
     const std::size_t first = line.find(':'), second = line.find(':', first + 1);
     if (second == std::string::npos) continue;
     const std::string controllers = line.substr(first + 1, second - first - 1);
     if (!controllers.empty() && controllers.find("cpu") == std::string::npos) continue;
-    const std::string base = controllers.empty() ? root : root + "/cpu";
-    for (std::string path = line.substr(second + 1); !path.empty(); path.resize(path.find_last_of('/') == std::string::npos ? 0 : path.find_last_of('/')))
-      read_group(base + (path == "/" ? "" : path));
-    read_group(base);
+    const std::string mount = controllers.empty() ? root : root + "/cpu";
+    for (std::string path = line.substr(second + 1); path.size() > 1; path.resize(path.find_last_of('/')))
+      cpus = std::min(cpus, group_cpus(mount + path));
+    cpus = std::min(cpus, group_cpus(mount));
   }
-  return cpus > 1e6 ? 1 << 20 : std::max(1, static_cast<int>(cpus + 0.999));
+  return std::max(1, static_cast<int>(cpus + 0.999));
 }
 
 // Set while a thread runs a task of a pool: a nested parallel_for then runs serially instead of waiting for itself.
@@ -86,7 +86,7 @@ class thread_pool {
   [[nodiscard]] int size() const noexcept { return threads_; }
 
   // Calls function(i) for i = 0 .. n - 1 on all threads and waits. Called from inside a task it runs serially; called by several
-  // threads at once, one product is done after the other. An exception of a task stops further tasks and is thrown here.
+  // threads at once, one call is done after the other. An exception of a task stops further tasks and is thrown here.
   template <class F>
   void parallel_for(index_t n, F&& function) {
     if (n <= 0) return;
