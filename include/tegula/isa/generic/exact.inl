@@ -71,6 +71,20 @@ TEGULA_INLINE void for_each_group(Function function) {
   }
 }
 
+// Few rows of A are bound by reading the weights, and the hardware's prefetchers stop at every 4 KiB page. So each part of a
+// super-group, Parts in all, fetches its share of what lies a page ahead; bursts of more than a few lines would stall. Each step is
+// also a barrier to the compiler, which would collect them at the top of an unrolled super-group.
+template <quant_format F, class Source, int MR, int Parts>
+TEGULA_INLINE void prefetch_part([[maybe_unused]] const super_group<F>& super, [[maybe_unused]] int part) {
+#if TEGULA_X86
+  if constexpr (std::is_same_v<Source, packed_source<F>> && MR <= 4) {
+    constexpr int distance = 4096, lines = (static_cast<int>(t::panel_layout<F>::full_super) / 64 + Parts - 1) / Parts;
+    TEGULA_UNROLL for (int i = 0; i < lines; ++i)
+      asm volatile("prefetcht0 %0" ::"m"(super.base[distance + (part * lines + i) * 64]) : "memory");
+  }
+#endif
+}
+
 // The integer scales of a block, for Vectors vectors of columns: group g's in every lane.
 template <integer_scales F, class Source, int Vectors>
 class group_scales {
@@ -124,6 +138,7 @@ TEGULA_INLINE void exact_super(const a_rows& a, std::size_t k0, const super_grou
   }
 
   for_each_group<F, Source>([&](int g) TEGULA_LAMBDA_INLINE {
+    prefetch_part<F, Source, MR, traits::groups>(super, g);
     vi32 operand[Vectors];
     TEGULA_UNROLL for (int v = 0; v < Vectors; ++v) operand[v] = partial::scale_operand(scales.scale(g, v));
     group_dots<F, Source, partial, partial::steps, MR, Vectors>(
@@ -163,6 +178,7 @@ TEGULA_INLINE void exact_super(const a_rows& a, std::size_t k0, const super_grou
   const float* group_sums = a.sums32(k0);
 #pragma GCC unroll 1
   for (std::size_t b = 0; b < super.blocks; ++b) {
+    prefetch_part<F, Source, MR, traits::super_blocks>(super, static_cast<int>(b));
     vi32 sums[MR][Vectors] = {};
     group_dots<F, Source, partial, partial::unscaled_steps, MR, Vectors>(
         a, k0 + 32 * b, quants + b * Source::block_stride + static_cast<std::size_t>(vector * lanes * 4), 0,
