@@ -1,0 +1,75 @@
+// Data to multiply: random blocks of a format as they would lie in a GGUF file, and random activations.
+#pragma once
+
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include <tegula/tegula.hpp>
+
+namespace bench {
+
+namespace tg = tegula;
+
+using byte_vector = std::vector<unsigned char>;
+
+// Every weight format of the library by its type number, in the library's order.
+template <class Function>
+void for_each_format(Function function) {
+  [&]<class... Formats>(tg::format_list<Formats...>) { (function(Formats{}), ...); }(tg::all_formats{});
+}
+
+// Random bits with scales that are small normal numbers: every bit pattern of the quants is a weight.
+template <tg::quant_format F>
+byte_vector random_blocks(tg::index_t rows, tg::index_t K) {
+  byte_vector bytes(static_cast<std::size_t>(rows) * tg::source_row_bytes<F>(K));
+  std::mt19937_64 random(1);
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<unsigned char>(random() >> 56);
+  for (std::size_t block = 0; block < bytes.size(); block += static_cast<std::size_t>(F::block_bytes))
+    for (const int at : {F::d_at, F::m_at})
+      if (at >= 0) {
+        const tg::f16 scale(std::uniform_real_distribution<float>(0.001f, 0.01f)(random));
+        std::memcpy(&bytes[block + static_cast<std::size_t>(at)], &scale, sizeof scale);
+      }
+  return bytes;
+}
+
+template <tg::float_format F>
+byte_vector random_blocks(tg::index_t rows, tg::index_t K) {
+  using element = typename F::element;
+  byte_vector bytes(static_cast<std::size_t>(rows * K) * sizeof(element));
+  std::mt19937_64 random(1);
+  std::normal_distribution<float> normal;
+  for (std::size_t i = 0; i < bytes.size(); i += sizeof(element)) {
+    const element value(normal(random));
+    std::memcpy(&bytes[i], &value, sizeof value);
+  }
+  return bytes;
+}
+
+// W[N, K]: a prime number of distinct rows, repeated, since random numbers take longer than the products.
+template <tg::block_format F>
+byte_vector random_weights(tg::index_t N, tg::index_t K) {
+  constexpr tg::index_t distinct = 61;
+  const byte_vector rows = random_blocks<F>(distinct, K);
+  byte_vector bytes(static_cast<std::size_t>(N) * tg::source_row_bytes<F>(K));
+  for (std::size_t i = 0; i < bytes.size(); i += rows.size())
+    std::memcpy(&bytes[i], rows.data(), rows.size() < bytes.size() - i ? rows.size() : bytes.size() - i);
+  return bytes;
+}
+
+inline std::vector<float> random_activations(tg::index_t M, tg::index_t K) {
+  std::vector<float> values(static_cast<std::size_t>(M * K));
+  std::mt19937_64 random(2);
+  std::normal_distribution<float> normal;
+  for (float& value : values) value = normal(random);
+  return values;
+}
+
+// How many equal matrices to multiply by in turn, so that none is found in a cache.
+inline std::size_t copies_for(std::size_t bytes, bool hot) {
+  constexpr std::size_t beyond_caches = std::size_t{256} << 20;
+  return hot || bytes == 0 ? 1 : (beyond_caches + bytes - 1) / bytes;
+}
+
+}  // namespace bench
