@@ -71,16 +71,18 @@ TEGULA_INLINE void for_each_group(Function function) {
   }
 }
 
-// Few rows of A are bound by reading the weights, and the hardware's prefetchers stop at every 4 KiB page. So each part of a
-// super-group, Parts in all, fetches its share of what lies a page ahead; bursts of more than a few lines would stall. Each step is
-// also a barrier to the compiler, which would collect them at the top of an unrolled super-group.
-template <quant_format F, class Source, int MR, int Parts>
-TEGULA_INLINE void prefetch_part([[maybe_unused]] const super_group<F>& super, [[maybe_unused]] int part) {
+// Few rows of A are bound by reading the weights, the hardware's prefetchers stop at every 4 KiB page, and the planes of a large block
+// confuse them. So each group fetches its share of what lies a page ahead; bursts of more than a few lines would stall. Each step is
+// also a barrier to the compiler, which would collect them at the top of an unrolled super-group. (Zen 4, M = 1 from memory: Q6_K and
+// Q5_K gain half; types with blocks of 32 gain nothing and lose a tenth, and do without.)
+template <integer_scales F, class Source>
+TEGULA_INLINE void prefetch_ahead([[maybe_unused]] const super_group<F>& super, [[maybe_unused]] int group) {
 #if TEGULA_X86
-  if constexpr (std::is_same_v<Source, packed_source<F>> && MR <= 4) {
-    constexpr int distance = 4096, lines = (static_cast<int>(t::panel_layout<F>::full_super) / 64 + Parts - 1) / Parts;
+  if constexpr (std::is_same_v<Source, packed_source<F>>) {
+    constexpr int distance = 4096, groups = t::traits<F>::groups;
+    constexpr int lines = (static_cast<int>(t::panel_layout<F>::full_super) / 64 + groups - 1) / groups;
     TEGULA_UNROLL for (int i = 0; i < lines; ++i)
-      asm volatile("prefetcht0 %0" ::"m"(super.base[distance + (part * lines + i) * 64]) : "memory");
+      asm volatile("prefetcht0 %0" ::"m"(super.base[distance + (group * lines + i) * 64]) : "memory");
   }
 #endif
 }
@@ -138,7 +140,7 @@ TEGULA_INLINE void exact_super(const a_rows& a, std::size_t k0, const super_grou
   }
 
   for_each_group<F, Source>([&](int g) TEGULA_LAMBDA_INLINE {
-    prefetch_part<F, Source, MR, traits::groups>(super, g);
+    prefetch_ahead<F, Source>(super, g);
     vi32 operand[Vectors];
     TEGULA_UNROLL for (int v = 0; v < Vectors; ++v) operand[v] = partial::scale_operand(scales.scale(g, v));
     group_dots<F, Source, partial, partial::steps, MR, Vectors>(
@@ -178,7 +180,6 @@ TEGULA_INLINE void exact_super(const a_rows& a, std::size_t k0, const super_grou
   const float* group_sums = a.sums32(k0);
 #pragma GCC unroll 1
   for (std::size_t b = 0; b < super.blocks; ++b) {
-    prefetch_part<F, Source, MR, traits::super_blocks>(super, static_cast<int>(b));
     vi32 sums[MR][Vectors] = {};
     group_dots<F, Source, partial, partial::unscaled_steps, MR, Vectors>(
         a, k0 + 32 * b, quants + b * Source::block_stride + static_cast<std::size_t>(vector * lanes * 4), 0,
