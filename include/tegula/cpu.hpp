@@ -3,9 +3,13 @@
 // kernel can deny. All facts come through cpu_probe, so that tests can lie about each.
 #pragma once
 
+#include <cstdlib>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
+#include "core/error.hpp"
 #include "core/options.hpp"
 
 #if TEGULA_X86
@@ -61,13 +65,11 @@ struct cpu_description {
 
 namespace detail {
 
-enum class cpuid_register { ebx, ecx, edx };
-
 struct feature_bit {
   const char* name;
   isa needed_by;
-  std::uint32_t leaf;
-  cpuid_register reg;
+  std::uint32_t leaf, subleaf;
+  std::uint32_t cpuid_registers::*reg;
   int bit;
   std::uint64_t states;  // XCR0 bits that it needs
 };
@@ -75,23 +77,29 @@ struct feature_bit {
 inline constexpr std::uint64_t ymm_states = 0x6, zmm_states = 0xe6, tile_states = 0x60000;
 
 inline constexpr feature_bit feature_bits[] = {
-    {"avx2", isa::avx2, 7, cpuid_register::ebx, 5, ymm_states},
-    {"fma", isa::avx2, 1, cpuid_register::ecx, 12, ymm_states},
-    {"f16c", isa::avx2, 1, cpuid_register::ecx, 29, ymm_states},
-    {"avx512f", isa::avx512, 7, cpuid_register::ebx, 16, zmm_states},
-    {"avx512dq", isa::avx512, 7, cpuid_register::ebx, 17, zmm_states},
-    {"avx512bw", isa::avx512, 7, cpuid_register::ebx, 30, zmm_states},
-    {"avx512vl", isa::avx512, 7, cpuid_register::ebx, 31, zmm_states},
-    {"avx512_vnni", isa::avx512, 7, cpuid_register::ecx, 11, zmm_states},
-    {"avx512_vbmi", isa::amx, 7, cpuid_register::ecx, 1, zmm_states},
-    {"amx_tile", isa::amx, 7, cpuid_register::edx, 24, tile_states},
-    {"amx_int8", isa::amx, 7, cpuid_register::edx, 25, tile_states},
-    {"amx_bf16", isa::amx, 7, cpuid_register::edx, 22, tile_states},
+    {"avx2", isa::avx2, 7, 0, &cpuid_registers::ebx, 5, ymm_states},
+    {"fma", isa::avx2, 1, 0, &cpuid_registers::ecx, 12, ymm_states},
+    {"f16c", isa::avx2, 1, 0, &cpuid_registers::ecx, 29, ymm_states},
+    {"avx512f", isa::avx512, 7, 0, &cpuid_registers::ebx, 16, zmm_states},
+    {"avx512dq", isa::avx512, 7, 0, &cpuid_registers::ebx, 17, zmm_states},
+    {"avx512bw", isa::avx512, 7, 0, &cpuid_registers::ebx, 30, zmm_states},
+    {"avx512vl", isa::avx512, 7, 0, &cpuid_registers::ebx, 31, zmm_states},
+    {"avx512_vnni", isa::avx512, 7, 0, &cpuid_registers::ecx, 11, zmm_states},
+    {"avx512_vbmi", isa::amx, 7, 0, &cpuid_registers::ecx, 1, zmm_states},
+    {"amx_tile", isa::amx, 7, 0, &cpuid_registers::edx, 24, tile_states},
+    {"amx_int8", isa::amx, 7, 0, &cpuid_registers::edx, 25, tile_states},
+    {"amx_bf16", isa::amx, 7, 0, &cpuid_registers::edx, 22, tile_states},
 };
 
-inline std::uint32_t register_of(const cpuid_registers& r, cpuid_register which) {
-  return which == cpuid_register::ebx ? r.ebx : which == cpuid_register::ecx ? r.ecx : r.edx;
-}
+// An ISA without a feature of its own would count as present wherever the one before it is.
+static_assert([] {
+  for (const isa which : all_isas) {
+    bool found = which == isa::scalar;
+    for (const feature_bit& bit : feature_bits) found = found || bit.needed_by == which;
+    if (!found) return false;
+  }
+  return true;
+}());
 
 // Leaf 1D describes the tiles; the kernels need palette 1 as Sapphire Rapids has it.
 inline bool tile_leaf_is_sane(const cpu_probe& probe) {
@@ -111,14 +119,15 @@ inline std::string why_amx_was_refused(int error) {
   return "the kernel denied the tile state (errno " + std::to_string(error) + ")";
 }
 
-inline cpu_description describe_cpu(const cpu_probe& probe) {
+// `cap`: the best ISA that will ever be used. What is above it is described, but no permission is asked for.
+inline cpu_description describe_cpu(const cpu_probe& probe, isa cap = isa::amx) {
   cpu_description d;
   const std::uint32_t max_leaf = probe.cpuid(0, 0).eax;
   const bool can_read_xcr0 = max_leaf >= 1 && (probe.cpuid(1, 0).ecx >> 27 & 1u) != 0;
   const std::uint64_t xcr0 = can_read_xcr0 ? probe.xcr0() : 0;
   for (const feature_bit& bit : feature_bits) {
     cpu_feature f{bit.name, bit.needed_by, false, false, false, {}};
-    f.in_cpuid = max_leaf >= bit.leaf && (register_of(probe.cpuid(bit.leaf, 0), bit.reg) >> bit.bit & 1u) != 0;
+    f.in_cpuid = max_leaf >= bit.leaf && (probe.cpuid(bit.leaf, bit.subleaf).*bit.reg >> bit.bit & 1u) != 0;
     f.enabled = f.in_cpuid && (xcr0 & bit.states) == bit.states;
     if (!f.in_cpuid) f.why_not = "the CPU does not have it";
     else if (!f.enabled) f.why_not = "the operating system does not enable its registers (XCR0)";
@@ -126,13 +135,17 @@ inline cpu_description describe_cpu(const cpu_probe& probe) {
     f.permitted = f.why_not.empty();
     d.features.push_back(std::move(f));
   }
-  // The permission is asked for last: it belongs to the process for good.
+  // The permission is asked for last, and only if it will be used: the process has it for good, with larger signal frames.
   if (d.why_not(isa::amx).empty()) {
-    const int refused = probe.request_amx();
-    for (cpu_feature& f : d.features)
-      if (refused != 0 && std::string(f.name).rfind("amx_", 0) == 0) f.permitted = false, f.why_not = why_amx_was_refused(refused);
+    const bool wanted = cap >= isa::amx;
+    const int refused = wanted ? probe.request_amx() : 0;
+    for (cpu_feature& f : d.features) {
+      if ((wanted && refused == 0) || std::string_view(f.name).substr(0, 4) != "amx_") continue;
+      f.permitted = false;
+      f.why_not = wanted ? why_amx_was_refused(refused) : "not asked for, as TEGULA_MAX_ISA is " + std::string(name_of(cap));
+    }
   }
-  for (const isa which : {isa::avx2, isa::avx512, isa::amx})
+  for (const isa which : all_isas)
     if (d.why_not(which).empty()) d.best = which;
   return d;
 }
@@ -160,12 +173,30 @@ inline constexpr cpu_probe native_probe{read_cpuid, read_xcr0, request_amx_permi
 inline constexpr cpu_probe native_probe{[](std::uint32_t, std::uint32_t) { return cpuid_registers{}; }, [] { return std::uint64_t{0}; }, [] { return 1; }};
 #endif
 
+inline isa parse_isa(std::string_view name, const char* where) {
+  std::string names;
+  for (const isa which : all_isas) {
+    if (name == name_of(which)) return which;
+    names += std::string(names.empty() ? "" : ", ") + name_of(which);
+  }
+  fail_argument(where, "=", std::string(name), ": must be one of ", names);
+}
+
+inline isa environment_cap() {
+  static const isa cap = [] {
+    const char* text = std::getenv("TEGULA_MAX_ISA");
+    return text == nullptr || *text == '\0' ? isa::amx : parse_isa(text, "TEGULA_MAX_ISA");
+  }();
+  return cap;
+}
+
 }  // namespace detail
 
 // What this machine offers: each feature in CPUID, enabled by the operating system, permitted to this process, and why not.
-// Asked once; where AMX is there, the first call asks the kernel for the permission to use it, for the whole process.
+// Asked once. Where AMX is there and TEGULA_MAX_ISA allows it, the first call asks the kernel for the permission to use it, for the
+// whole process. Throws std::invalid_argument if TEGULA_MAX_ISA names no ISA.
 inline const cpu_description& cpu_report() {
-  static const cpu_description description = detail::describe_cpu(detail::native_probe);
+  static const cpu_description description = detail::describe_cpu(detail::native_probe, detail::environment_cap());
   return description;
 }
 

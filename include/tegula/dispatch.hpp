@@ -2,10 +2,7 @@
 #pragma once
 
 #include <atomic>
-#include <cstdlib>
-#include <string_view>
 
-#include "core/error.hpp"
 #include "cpu.hpp"
 #include "isa/scalar/kernels.hpp"
 #if TEGULA_X86
@@ -18,21 +15,7 @@ namespace tegula::inline TEGULA_ABI {
 
 namespace detail {
 
-inline isa parse_isa(std::string_view name, const char* where) {
-  for (const isa which : {isa::scalar, isa::avx2, isa::avx512, isa::amx})
-    if (name == name_of(which)) return which;
-  fail_argument(where, "=", std::string(name), ": must be scalar, avx2, avx512 or amx");
-}
-
 inline std::atomic<isa> max_isa{isa::amx};
-
-inline isa environment_cap() {
-  static const isa cap = [] {
-    const char* text = std::getenv("TEGULA_MAX_ISA");
-    return text == nullptr || *text == '\0' ? isa::amx : parse_isa(text, "TEGULA_MAX_ISA");
-  }();
-  return cap;
-}
 
 inline isa cap() {
   const isa by_environment = environment_cap(), by_call = max_isa.load(std::memory_order_relaxed);

@@ -1,6 +1,8 @@
 // gemm() and dequantize(): check the arguments, bring A into the kernels' form, hand tasks to the executor.
 #pragma once
 
+#include <array>
+#include <string_view>
 #include <type_traits>
 
 #include "dispatch.hpp"
@@ -37,11 +39,13 @@ constexpr a_kind a_kind_for(compute mode) {
 // auto_ may only choose among modes whose numerics the caller has agreed to; so far exact is never the worse choice by much.
 constexpr compute resolve(compute mode) { return mode == compute::auto_ ? compute::exact : mode; }
 
-inline type_id type_of(const any_packed_matrix& w) { return w.type(); }
-
-// Few rows of A do not fill tiles: up to here a product is bound by reading the weights and the vector kernels, which compute the
-// same bits, read them packed.
+// Few rows of A do not fill tiles: up to here a product is bound by reading the weights, and the vector kernels read them packed.
+// Only in exact mode, where they compute the same bits: a result must not depend on M.
 inline constexpr index_t vector_rows = 4;
+template <compute Mode>
+constexpr isa isa_for_rows(isa best, index_t M) {
+  return best == isa::amx && Mode == compute::exact && M <= vector_rows ? isa::avx512 : best;
+}
 
 // Splits M x N into tasks: enough for many threads, but none so small that waking a thread costs more than it computes. Panels
 // of one task stand side by side, so that they share a block of A in cache.
@@ -50,9 +54,9 @@ struct task_grid {
 
   task_grid(index_t M, index_t N, index_t K) : blocks((M + block_rows - 1) / block_rows), panels(panel_count(N)) {
     constexpr double macs_worth_a_task = 1 << 18;
-    constexpr index_t most = 64, m_blocks = 16;
-    const double macs = static_cast<double>(M) * static_cast<double>(N) * static_cast<double>(K);
-    const index_t wanted = macs >= most * macs_worth_a_task ? most : 1 + static_cast<index_t>(macs / macs_worth_a_task);
+    constexpr index_t most = 512, m_blocks = 16;
+    const double macs = static_cast<double>(M) * static_cast<double>(N) * static_cast<double>(K), worth = macs / macs_worth_a_task;
+    const index_t wanted = worth >= most ? most : worth <= 1 ? 1 : static_cast<index_t>(worth);
     panel_tasks = panels < wanted ? panels : wanted;
     const index_t pieces = (blocks + m_blocks - 1) / m_blocks, useful = (wanted + panels - 1) / panels;
     block_tasks = pieces < useful ? pieces : useful;
@@ -66,14 +70,14 @@ struct task_grid {
 
 }  // namespace detail
 
-// Which kernel the last gemm() of this thread ran, for example "q4_k amx exact"; "none" before the first.
+// Which kernel the last gemm() of this thread ran, for example "q4_k amx exact"; "none" before the first that had anything to do.
 inline std::string_view last_kernel() noexcept { return detail::last_kernel_name; }
 
 // A[M, K] in the form that the kernels read, made once and used for any number of products with weights of the same K: int8
 // (any quantized type, exact mode), bf16 (any type, bf16 mode) or f32 (f32, f16 and bf16 weights, exact mode).
 class quantized_activations {
  public:
-  // Room for M rows, to be filled by assign(). `w`: weights that it will be used with, to know the form.
+  // Room for M rows, which assign() must fill before a product reads them. `w`: weights that it will be used with, to know the form.
   template <block_format F>
   quantized_activations(index_t M, const packed_matrix<F>& w, compute mode = compute::exact)
       : mode_(detail::resolve(mode)), store_(detail::a_kind_for<F>(mode_), checked_rows(M), w.cols()) {}
@@ -82,7 +86,7 @@ class quantized_activations {
 
   // Allocates and fills in one go.
   template <class T, class W, class Executor = serial_executor>
-    requires executor<Executor>
+    requires whole_executor<Executor>
   quantized_activations(matrix_view<T> a, const W& w, Executor&& executor = {}, gemm_options options = {})
       : quantized_activations(a.rows(), w, options.compute.value_or(compute::exact)) {
     assign(a, executor, options);
@@ -112,7 +116,7 @@ class quantized_activations {
 
  private:
   static index_t checked_rows(index_t M) {
-    if (M < 0) detail::fail_argument("activations of ", M, " rows");
+    if (M < 0 || M > detail::max_extent) detail::fail_argument("activations of ", M, " rows: must be 0 .. ", detail::max_extent);
     return M;
   }
 
@@ -143,14 +147,12 @@ template <block_format F, compute Mode, class T, class Epilogue, class Executor>
 void run_product(const quantized_activations& a, const packed_matrix<F>& w, matrix_view<T> c, const Epilogue& epilogue, Executor& executor,
                  const gemm_options& options) {
   const isa best = resolve_isa(options.isa);
-  const isa chosen = !options.isa && best == isa::amx && a.rows() <= vector_rows ? isa::avx512 : best;
-  with_kernels(chosen, [&](auto kernels) {
-    constexpr isa runs = decltype(kernels)::template runs<F, Mode>;
-    last_kernel_name = kernel_name<F, runs, Mode>.data();
+  with_kernels(options.isa ? best : isa_for_rows<Mode>(best, a.rows()), [&](auto kernels) {
     if (c.rows() == 0 || c.cols() == 0) return;
+    last_kernel_name = kernel_name<F, decltype(kernels)::template runs<F, Mode>, Mode>.data();
     const task_grid grid(c.rows(), c.cols(), w.cols());
     executor.parallel_for(grid.size(), [&](index_t i) {
-      kernels.template run<F, Mode>(a.store(), grid[i], w.panel(0), w.cols(), c, epilogue);
+      kernels.template run<F, Mode>(a.store(), grid[i], w.panels(), c, epilogue);
     });
   });
 }
@@ -176,8 +178,10 @@ concept product = is_activations<A>::value && is_weights<W>::value && element<T>
 //
 // a         matrix_view of float, f16 or bf16, whose rows may have a stride; or quantized_activations: then nothing is allocated
 // w         packed_matrix<F> or any_packed_matrix
-// c         matrix_view of float, f16 or bf16, written only; must not overlap A
-// epilogue  (float value, index_t m, index_t n) -> float, called once for every element, from the executor's threads
+// c         matrix_view of float, f16 or bf16; must not overlap A
+// epilogue  (float value, index_t m, index_t n) -> float, called once for every element, from the executor's threads. It may read the
+//           element of C that it is about to replace (a residual). The value it gets has the same bits everywhere; its own arithmetic is
+//           the compiler's, which may fuse a * b + c where the ISA can
 // executor  runs the tasks; the result does not depend on it
 // options   isa: the best by default; compute: exact by default
 //
@@ -199,7 +203,7 @@ void gemm(const quantized_activations& a, const W& w, matrix_view<T> c, const Ep
 }
 
 template <class A, class W, class T, epilogue Epilogue, class Executor>
-  requires detail::product<matrix_view<A>, W, T> && executor<Executor> && (!std::same_as<std::remove_cvref_t<Executor>, share>)
+  requires detail::product<matrix_view<A>, W, T> && whole_executor<Executor>
 void gemm(matrix_view<A> a, const W& w, matrix_view<T> c, const Epilogue& epilogue, Executor&& executor, gemm_options options = {}) {
   detail::check_shapes(a, w, c);
   gemm(quantized_activations(a, w, executor, options), w, c, epilogue, executor, options);
@@ -223,10 +227,11 @@ void gemm(const A& a, const W& w, matrix_view<T> c, gemm_options options = {}) {
   gemm(a, w, c, identity_epilogue{}, serial_executor{}, options);
 }
 
-// Blocks of F, as they lie in a GGUF file (any alignment), to `count` floats. Throws std::invalid_argument for a count that is
+// Blocks of F, as they lie in a GGUF file (any alignment), to `count` floats, the same bits on every ISA. Of options only isa counts. Throws std::invalid_argument for a count that is
 // no multiple of the block.
 template <block_format F>
 void dequantize(const void* blocks, float* out, index_t count, gemm_options options = {}) {
+  if (count > 0 && (blocks == nullptr || out == nullptr)) detail::fail_argument("dequantize ", count, " weights of ", F::name, " without data");
   if (count < 0 || count % detail::traits<F>::block_k != 0)
     detail::fail_argument("dequantize ", count, " weights of ", F::name, ": must be a multiple of the block, ", detail::traits<F>::block_k);
   detail::with_kernels(detail::resolve_isa(options.isa),

@@ -4,12 +4,14 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
-#include <cstdio>
 #include <exception>
 #include <fstream>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "core/executor.hpp"
@@ -53,7 +55,8 @@ inline int cgroup_cpus(const std::string& root = "/sys/fs/cgroup", const std::st
     const std::string controllers = line.substr(first + 1, second - first - 1);
     if (!controllers.empty() && controllers.find("cpu") == std::string::npos) continue;
     const std::string mount = controllers.empty() ? root : root + "/cpu";
-    for (std::string path = line.substr(second + 1); path.size() > 1; path.resize(path.find_last_of('/')))
+    for (std::string path = line.substr(second + 1); path.size() > 1 && path.find('/') != std::string::npos;
+         path.resize(path.find_last_of('/')))
       cpus = std::min(cpus, group_cpus(mount + path));
     cpus = std::min(cpus, group_cpus(mount));
   }
@@ -67,20 +70,24 @@ inline thread_local bool inside_pool_task = false;
 
 class thread_pool {
  public:
-  // `threads` in all, the calling one included; 0: what the affinity mask and the cgroup's quota allow, whichever is less.
+  // `threads` in all, the calling one included; 0: what the affinity mask and the cgroup's quota allow, whichever is less. Throws
+  // what std::thread throws if the system gives no more threads.
   explicit thread_pool(int threads = 0) : threads_(threads > 0 ? threads : default_size()) {
-    for (int i = 1; i < threads_; ++i) workers_.emplace_back([this] { work(); });
+    workers_.reserve(static_cast<std::size_t>(threads_ - 1));
+#if defined(__cpp_exceptions)
+    try {
+      start();
+    } catch (...) {  // the system gives no more threads: those that run must end before the members that they wait on
+      stop();
+      throw;
+    }
+#else
+    start();
+#endif
   }
   thread_pool(const thread_pool&) = delete;
   thread_pool& operator=(const thread_pool&) = delete;
-  ~thread_pool() {
-    {
-      const std::lock_guard lock(mutex_);
-      stopping_ = true;
-    }
-    wake_.notify_all();
-    for (std::thread& worker : workers_) worker.join();
-  }
+  ~thread_pool() { stop(); }
 
   static int default_size() { return std::max(1, std::min(detail::allowed_cpus(), detail::cgroup_cpus())); }
   [[nodiscard]] int size() const noexcept { return threads_; }
@@ -114,6 +121,18 @@ class thread_pool {
   }
 
  private:
+  void start() {
+    for (int i = 1; i < threads_; ++i) workers_.emplace_back([this] { work(); });
+  }
+  void stop() {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    wake_.notify_all();
+    for (std::thread& worker : workers_) worker.join();
+  }
+
   void work() {
     for (std::uint64_t seen = 0;;) {
       {

@@ -1,4 +1,4 @@
-// aligned_buffer: owned, zeroed bytes on a cache-line boundary.
+// aligned_buffer: owned bytes on a cache-line boundary.
 #pragma once
 
 #include <cstring>
@@ -9,15 +9,14 @@
 
 namespace tegula::inline TEGULA_ABI {
 
+// The bytes are not initialised: so each page comes to the memory of the thread that fills it, not of the one that allocates.
 class aligned_buffer {
  public:
   static constexpr std::size_t alignment = 64;  // a cache line, a zmm register, a row of a tile
 
   aligned_buffer() = default;
   explicit aligned_buffer(std::size_t bytes)
-      : data_(bytes == 0 ? nullptr : static_cast<std::byte*>(::operator new(bytes, std::align_val_t{alignment}))), size_(bytes) {
-    if (bytes != 0) std::memset(data_, 0, bytes);
-  }
+      : data_(bytes == 0 ? nullptr : static_cast<std::byte*>(::operator new(bytes, std::align_val_t{alignment}))), size_(bytes) {}
   aligned_buffer(const aligned_buffer& other) : aligned_buffer(other.size_) {
     if (size_ != 0) std::memcpy(data_, other.data_, size_);
   }

@@ -14,7 +14,8 @@
 #endif
 
 // Two translation units that were built with different -m flags must not share inline functions: the linker keeps one copy of
-// each, and a baseline program would run the AVX-512 copy of, say, the CPU detector. So the flags choose the namespace.
+// each, and a baseline program would run the AVX-512 copy of, say, the CPU detector. So the flags choose the namespace, as far as
+// they decide which vector registers are used, and so does the way errors are reported.
 #if defined(__AVX512F__)
 #define TEGULA_ABI_ISA built_for_avx512
 #elif defined(__AVX2__)
@@ -29,9 +30,14 @@
 #else
 #define TEGULA_ABI_MATH strict_math
 #endif
-#define TEGULA_ABI_JOIN(a, b) a##_##b
-#define TEGULA_ABI_NAME(a, b) TEGULA_ABI_JOIN(a, b)
-#define TEGULA_ABI TEGULA_ABI_NAME(TEGULA_ABI_ISA, TEGULA_ABI_MATH)
+#if defined(TEGULA_ON_ERROR)
+#define TEGULA_ABI_ERRORS on_error
+#else
+#define TEGULA_ABI_ERRORS throws
+#endif
+#define TEGULA_ABI_JOIN(a, b, c) a##_##b##_##c
+#define TEGULA_ABI_NAME(a, b, c) TEGULA_ABI_JOIN(a, b, c)
+#define TEGULA_ABI TEGULA_ABI_NAME(TEGULA_ABI_ISA, TEGULA_ABI_MATH, TEGULA_ABI_ERRORS)
 
 #define TEGULA_INLINE inline __attribute__((always_inline))
 #define TEGULA_NOINLINE __attribute__((noinline))

@@ -2,7 +2,7 @@
 // f(0) .. f(n - 1), each once, and returns when all are done. Ready ones: serial and share here, thread_pool.hpp, openmp.hpp.
 #pragma once
 
-#include <utility>
+#include <type_traits>
 
 #include "error.hpp"
 
@@ -16,6 +16,14 @@ struct any_task {
 
 template <class E>
 concept executor = requires(E& e, index_t n) { e.parallel_for(n, detail::any_task{}); };
+
+// True for an executor that does only a part of the tasks in a call, because other workers make the same call and do the rest.
+// What such a call computes is complete only when all have returned, so nothing that it makes first can be used in it.
+template <class E>
+inline constexpr bool is_partial = false;
+
+template <class E>
+concept whole_executor = executor<E> && !is_partial<std::remove_cvref_t<E>>;
 
 // Runs every task in the calling thread, in order.
 struct serial_executor {
@@ -36,7 +44,6 @@ class share {
 
   template <class F>
   void parallel_for(index_t n, F&& f) const {
-    // n * ith would overflow for absurd n only, but whole and rest parts cost nothing.
     const index_t part = n / nth_, rest = n % nth_;
     const index_t first = part * ith_ + (ith_ < rest ? ith_ : rest);
     const index_t last = first + part + (ith_ < rest ? 1 : 0);
@@ -46,5 +53,7 @@ class share {
  private:
   index_t ith_, nth_;
 };
+template <>
+inline constexpr bool is_partial<share> = true;
 
 }  // namespace tegula::inline TEGULA_ABI

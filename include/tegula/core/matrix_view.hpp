@@ -14,6 +14,9 @@ class matrix_view {
     if (rows < 0 || cols < 0 || stride < cols)
       detail::fail_argument("matrix_view of ", rows, " x ", cols, " with a row stride of ", stride,
                             ": sizes must be >= 0 and the stride >= the columns");
+    index_t end = 0;  // in bytes
+    if (rows > 0 && (__builtin_mul_overflow(rows, stride, &end) || __builtin_mul_overflow(end, static_cast<index_t>(sizeof(T)), &end)))
+      detail::fail_argument("matrix_view of ", rows, " x ", cols, " with a row stride of ", stride, ": more bytes than 64 bits can count");
     if (data == nullptr && rows > 0 && cols > 0) detail::fail_argument("matrix_view of ", rows, " x ", cols, " without data");
   }
   matrix_view(T* data, index_t rows, index_t cols) : matrix_view(data, rows, cols, cols) {}

@@ -7,8 +7,9 @@
 
 namespace tegula::inline TEGULA_ABI {
 
-// In order: each has all that the one before it needs.
+// In order: each needs all that the one before it needs, and more.
 enum class isa { scalar, avx2, avx512, amx };
+inline constexpr isa all_isas[] = {isa::scalar, isa::avx2, isa::avx512, isa::amx};
 
 // How a product is computed; docs/numerics.md defines each. Never mixed silently.
 enum class compute {
@@ -18,7 +19,8 @@ enum class compute {
 };
 
 constexpr const char* name_of(isa which) {
-  return which == isa::amx ? "amx" : which == isa::avx512 ? "avx512" : which == isa::avx2 ? "avx2" : "scalar";
+  constexpr const char* names[] = {"scalar", "avx2", "avx512", "amx"};
+  return names[static_cast<int>(which)];
 }
 constexpr const char* name_of(compute how) { return how == compute::bf16 ? "bf16" : how == compute::auto_ ? "auto" : "exact"; }
 

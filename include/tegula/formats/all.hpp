@@ -14,11 +14,11 @@
 namespace tegula::inline TEGULA_ABI {
 
 template <block_format... Formats>
-struct format_list {
-  static constexpr std::size_t size = sizeof...(Formats);
-};
+struct format_list {};
 
-using all_formats = format_list<f32, f16, bf16, q4_0, q4_1, q8_0, q4_k, q5_k, q6_k>;
+using all_formats = format_list<f32, f16, bf16,    //
+                                q4_0, q4_1, q8_0,  //
+                                q4_k, q5_k, q6_k>;
 
 namespace detail {
 

@@ -71,6 +71,29 @@ concept block_format = float_format<F> || quant_format<F>;
 
 namespace detail {
 
+// Whether each bit of a block belongs to exactly one field. Then packing keeps every bit, and unpacking restores the block.
+template <quant_format F>
+constexpr bool covers_block() {
+  std::array<int, static_cast<std::size_t>(F::block_bytes)> seen{};  // bits of each byte
+  bool fits = true;
+  const auto take = [&](int byte, int bits) {
+    fits = fits && byte >= 0 && byte < F::block_bytes && (seen[static_cast<std::size_t>(byte)] & bits) == 0;
+    if (fits) seen[static_cast<std::size_t>(byte)] |= bits;
+  };
+  for (const bit_plane& plane : F::planes) {
+    fits = fits && (plane.bits == 1 || plane.bits == 2 || plane.bits == 4 || plane.bits == 8);
+    for (int k = 0; k < F::block_k; ++k) take(plane.position(k).byte, ((1 << plane.bits) - 1) << plane.position(k).shift);
+  }
+  for (int i = 0; i < 2; ++i) {
+    take(F::d_at + i, 255);
+    if (F::m_at >= 0) take(F::m_at + i, 255);
+  }
+  if constexpr (integer_scales<F>)
+    for (int i = 0; i < 4 * F::scale_words; ++i) take(F::scales_at + i, 255);
+  for (const int bits : seen) fits = fits && bits == 255;
+  return fits;
+}
+
 // Facts that follow from a format's constants.
 template <class F>
 struct traits;
@@ -98,8 +121,13 @@ struct traits<F> {
   static constexpr int super_k = super_blocks * F::block_k;
 
   static_assert(F::block_k == 32 || F::block_k == 256, "kernels know blocks of 32 and 256 weights");
-  static_assert(F::group_k == 16 || F::group_k == 32);
+  static_assert(F::group_k == 16 || F::group_k == 32, "kernels know groups of 16 and 32 weights");
   static_assert(integer_scales<F> || F::group_k == F::block_k, "a float scale serves a whole block");
+  static_assert(bits <= 8 && F::offset >= 0 && max_quant - F::offset <= 127 && F::offset <= 128, "quant - offset must fit int8");
+  static_assert(bits < 8 || F::offset == 128, "quants of 8 bits are signed bytes");
+  static_assert(has_min ? F::group_k == 32 && F::offset == 0 : integer_scales<F> != (F::group_k == 32),
+                "kernels know minima over groups of 32, and integer scales without minima over groups of 16");
+  static_assert(covers_block<F>(), "planes, scales, d and m must cover every bit of the block once");
 };
 
 }  // namespace detail

@@ -44,11 +44,6 @@ struct basic_a_block {
 using a_block = basic_a_block<const std::byte, const float, const std::uint16_t>;
 using mutable_a_block = basic_a_block<std::byte, float, std::uint16_t>;
 
-// What one task computes: blocks of A times panels of W.
-struct task_range {
-  index_t first_block, last_block, first_panel, last_panel;
-};
-
 class activation_store {
  public:
   activation_store(a_kind kind, index_t M, index_t K)
@@ -70,7 +65,7 @@ class activation_store {
   }
 
  private:
-  // A tile load of the last, shorter block may reach past its end when its neighbour in the pair of tiles is full.
+  // Kernels that work on a strip of rows, or on scales of 16 rows, may read past the last block's end what nobody uses.
   static constexpr std::size_t tile_slack = std::size_t{block_rows} * row_bytes;
 
   [[nodiscard]] std::size_t scale_groups() const noexcept { return static_cast<std::size_t>(padded_k_ / scale_k); }

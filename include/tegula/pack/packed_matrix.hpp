@@ -2,6 +2,7 @@
 #pragma once
 
 #include <type_traits>
+#include <utility>
 #include <variant>
 
 #include "../core/aligned_buffer.hpp"
@@ -23,12 +24,19 @@ struct row_range {
 
 namespace detail {
 
+struct not_initialised {};
+
+template <block_format F>
+constexpr bool is_shape(weight_shape shape) {
+  return shape.N >= 0 && shape.K >= 0 && shape.N <= max_extent && shape.K <= max_extent && shape.K % traits<F>::block_k == 0;
+}
+
 template <block_format F>
 void check_shape(weight_shape shape) {
-  constexpr index_t block = traits<F>::block_k, limit = index_t{1} << 31;
-  if (shape.N < 0 || shape.K < 0 || shape.N > limit || shape.K > limit)
-    fail_argument(F::name, " matrix of N = ", shape.N, ", K = ", shape.K, ": both must be in 0 .. 2^31");
-  if (shape.K % block != 0) fail_argument(F::name, " matrix of K = ", shape.K, ": K must be a multiple of the block, ", block);
+  if (is_shape<F>(shape)) return;
+  if (shape.N < 0 || shape.K < 0 || shape.N > max_extent || shape.K > max_extent)
+    fail_argument(F::name, " matrix of N = ", shape.N, ", K = ", shape.K, ": both must be in 0 .. ", max_extent);
+  fail_argument(F::name, " matrix of K = ", shape.K, ": K must be a multiple of the block, ", traits<F>::block_k);
 }
 
 }  // namespace detail
@@ -40,7 +48,19 @@ class packed_matrix {
 
   packed_matrix() = default;
   // All weights zero bytes; fill it with pack_rows. Throws std::invalid_argument for a K that is no multiple of the block.
-  explicit packed_matrix(weight_shape shape) : shape_((detail::check_shape<F>(shape), shape)), buffer_(packed_bytes(shape)) {}
+  explicit packed_matrix(weight_shape shape) : packed_matrix(shape, detail::not_initialised{}) {
+    for (index_t p = 0; p < detail::panel_count(shape.N); ++p) clear_panel(p);
+  }
+  // For who writes every byte of every panel, each by the thread that will read it or by any other.
+  packed_matrix(weight_shape shape, detail::not_initialised) : shape_((detail::check_shape<F>(shape), shape)), buffer_(packed_bytes(shape)) {}
+  packed_matrix(const packed_matrix&) = default;
+  packed_matrix(packed_matrix&& other) noexcept : shape_(std::exchange(other.shape_, {})), buffer_(std::move(other.buffer_)) {}
+  packed_matrix& operator=(packed_matrix other) noexcept {
+    std::swap(shape_, other.shape_);
+    std::swap(buffer_, other.buffer_);
+    return *this;
+  }
+  ~packed_matrix() = default;
 
   [[nodiscard]] index_t rows() const noexcept { return shape_.N; }
   [[nodiscard]] index_t cols() const noexcept { return shape_.K; }
@@ -51,6 +71,9 @@ class packed_matrix {
 
   [[nodiscard]] const std::byte* panel(index_t p) const noexcept { return buffer_.data() + static_cast<std::size_t>(p) * stride(); }
   [[nodiscard]] std::byte* panel(index_t p) noexcept { return buffer_.data() + static_cast<std::size_t>(p) * stride(); }
+
+  void clear_panel(index_t p) noexcept { std::memset(panel(p), 0, stride()); }
+  [[nodiscard]] detail::packed_panels panels() const noexcept { return {buffer_.data(), stride(), shape_.K}; }
 
   static std::size_t packed_bytes(weight_shape shape) {
     return detail::panel_layout<F>::panel_bytes(shape.K) * static_cast<std::size_t>(detail::panel_count(shape.N));
@@ -72,7 +95,8 @@ constexpr std::size_t source_row_bytes(index_t K) {
 namespace detail {
 
 template <block_format F>
-void check_rows(const packed_matrix<F>& w, row_range rows) {
+void check_rows(const packed_matrix<F>& w, const void* blocks, row_range rows) {
+  if (blocks == nullptr && rows.count > 0 && w.cols() > 0) fail_argument("no blocks for ", rows.count, " rows of ", w.cols(), " weights");
   if (rows.first < 0 || rows.count < 0 || rows.first > w.rows() || rows.count > w.rows() - rows.first)
     fail_argument("rows ", rows.first, " .. + ", rows.count, " of a matrix of ", w.rows(), " rows");
 }
@@ -83,7 +107,7 @@ void check_rows(const packed_matrix<F>& w, row_range rows) {
 // threads at once, so that a model can be streamed. Throws std::invalid_argument for rows outside the matrix.
 template <block_format F>
 void pack_rows(packed_matrix<F>& w, const void* blocks, row_range rows) {
-  detail::check_rows(w, rows);
+  detail::check_rows(w, blocks, rows);
   const auto* source = static_cast<const unsigned char*>(blocks);
   for (index_t i = 0; i < rows.count; ++i) {
     const index_t n = rows.first + i;
@@ -95,7 +119,7 @@ void pack_rows(packed_matrix<F>& w, const void* blocks, row_range rows) {
 // The inverse: writes `rows` of W as they lay in the file, byte for byte.
 template <block_format F>
 void unpack_rows(const packed_matrix<F>& w, void* blocks, row_range rows) {
-  detail::check_rows(w, rows);
+  detail::check_rows(w, blocks, rows);
   auto* target = static_cast<unsigned char*>(blocks);
   for (index_t i = 0; i < rows.count; ++i) {
     const index_t n = rows.first + i;
@@ -120,11 +144,13 @@ void for_each_panel(index_t N, Executor& executor, Function function) {
 // Packs N rows of K weights, as they lie in a GGUF file (any alignment). Throws std::invalid_argument if K is no multiple of
 // the format's block.
 template <block_format F, class Executor = serial_executor>
-  requires executor<Executor>
+  requires whole_executor<Executor>
 packed_matrix<F> pack(const void* blocks, weight_shape shape, Executor&& executor = {}) {
-  packed_matrix<F> w(shape);
+  packed_matrix<F> w(shape, detail::not_initialised{});
+  detail::check_rows(w, blocks, {0, shape.N});
   const auto* source = static_cast<const unsigned char*>(blocks);
   detail::for_each_panel(shape.N, executor, [&](row_range rows) {
+    w.clear_panel(rows.first / detail::NR);
     pack_rows(w, source + static_cast<std::size_t>(rows.first) * source_row_bytes<F>(shape.K), rows);
   });
   return w;
@@ -134,6 +160,7 @@ packed_matrix<F> pack(const void* blocks, weight_shape shape, Executor&& executo
 template <block_format F, class Executor = serial_executor>
   requires executor<Executor>
 void unpack(const packed_matrix<F>& w, void* blocks, Executor&& executor = {}) {
+  detail::check_rows(w, blocks, {0, w.rows()});
   auto* target = static_cast<unsigned char*>(blocks);
   detail::for_each_panel(w.rows(), executor, [&](row_range rows) {
     unpack_rows(w, target + static_cast<std::size_t>(rows.first) * source_row_bytes<F>(w.cols()), rows);
@@ -178,7 +205,7 @@ class any_packed_matrix {
 
 // The same by ggml type number; see the typed forms. Throws std::invalid_argument for a type that is not supported.
 template <class Executor = serial_executor>
-  requires executor<Executor>
+  requires whole_executor<Executor>
 any_packed_matrix pack(type_id type, const void* blocks, weight_shape shape, Executor&& executor = {}) {
   return visit(type, [&](auto format) { return any_packed_matrix(pack<decltype(format)>(blocks, shape, executor)); });
 }

@@ -26,11 +26,26 @@ namespace tegula::inline TEGULA_ABI::detail {
 inline constexpr int NR = 16;            // columns of C a panel
 inline constexpr int row_bytes = 64;     // of a tile row: NR columns x 4 bytes
 
+// The largest N, K and M: sizes in bytes, at 4 a weight, stay far from overflow of 64 bits.
+inline constexpr index_t max_extent = index_t{1} << 30;
+
 template <class Integer>
 constexpr Integer round_up(Integer value, Integer unit) {
   return (value + unit - 1) / unit * unit;
 }
 constexpr index_t panel_count(index_t N) { return (N + NR - 1) / NR; }
+
+// The panels of a packed matrix, without its type.
+struct packed_panels {
+  const std::byte* data;
+  std::size_t stride;  // bytes of a panel
+  index_t K;
+};
+
+// What one task computes: blocks of 16 rows of A times panels of W.
+struct task_range {
+  index_t first_block, last_block, first_panel, last_panel;
+};
 
 template <class F>
 struct panel_layout;

@@ -3,10 +3,12 @@
 //   64 bytes of header, which has a checksum of its own | the panels, bytes() of them
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <fstream>
 #include <istream>
 #include <ostream>
+#include <string>
 
 #include "packed_matrix.hpp"
 
@@ -67,20 +69,15 @@ inline file_header read_header(std::istream& in) {
 template <block_format F>
 packed_matrix<F> read_payload(std::istream& in, const file_header& header) {
   const weight_shape shape{header.N, header.K};
-  check_shape<F>(shape);
+  if (!is_shape<F>(shape)) fail_file("packed matrix is corrupt: its header says ", F::name, " of N = ", header.N, ", K = ", header.K);
   const std::size_t expected = packed_matrix<F>::packed_bytes(shape);
   if (header.payload_bytes != expected)
     fail_file("packed matrix is corrupt: ", F::name, " of N = ", header.N, ", K = ", header.K, " takes ", expected, " bytes, the header says ",
               header.payload_bytes);
-  // A file tells how long it is: then a header alone cannot make us allocate.
-  if (const auto here = in.tellg(); here != std::istream::pos_type(-1)) {
-    in.seekg(0, std::ios::end);
-    const auto left = static_cast<std::size_t>(in.tellg() - here);
-    in.seekg(here);
-    if (left < expected) fail_file("packed matrix is truncated: its panels need ", expected, " bytes, ", left, " are left");
-  }
-  packed_matrix<F> w(shape);
-  read_exactly(in, w.panel(0), w.bytes(), "its panels");
+  packed_matrix<F> w(shape, not_initialised{});
+  // In pieces: memory that is not written is not used, so a header alone, before a short file or stream, costs nothing.
+  constexpr std::size_t piece = std::size_t{1} << 26;
+  for (std::size_t at = 0; at < w.bytes(); at += piece) read_exactly(in, w.panel(0) + at, std::min(piece, w.bytes() - at), "the rest of its panels");
   if (checksum(w.panel(0), w.bytes()) != header.payload_checksum) fail_file("packed matrix is corrupt: the checksum of its panels does not match");
   return w;
 }
@@ -99,6 +96,7 @@ template <>
 struct loader<any_packed_matrix> {
   static any_packed_matrix load(std::istream& in) {
     const file_header header = read_header(in);
+    if (!supported(type_id(header.type))) fail_file("packed matrix holds ggml type ", header.type, ", which is not supported");
     return visit(type_id(header.type), [&](auto format) { return any_packed_matrix(read_payload<decltype(format)>(in, header)); });
   }
 };

@@ -22,15 +22,10 @@ struct kernels : avx512::kernels {
   static constexpr isa runs = float_format<F> && Mode == compute::exact ? isa::avx512 : isa::amx;  // whose kernel serves F
 
   template <block_format F, compute Mode, class T, class Epilogue>
-  static void run(const t::activation_store& a, t::task_range range, const std::byte* panels, index_t K, matrix_view<T> c,
-                  const Epilogue& epilogue) {
-    if constexpr (runs<F, Mode> != isa::amx) {
-      avx512::kernels::run<F, Mode>(a, range, panels, K, c, epilogue);
-    } else if constexpr (Mode == compute::bf16) {
-      run_panels<F, 2>(a, range, panels, K, c, epilogue, [](const block_product& p) TEGULA_LAMBDA_INLINE { amx::bf16_macrokernel<F>(p); });
-    } else {
-      run_panels<F, 1>(a, range, panels, K, c, epilogue, [](const block_product& p) TEGULA_LAMBDA_INLINE { amx::exact_macrokernel<F>(p); });
-    }
+  static void run(const t::activation_store& a, t::task_range range, const t::packed_panels& w, matrix_view<T> c, const Epilogue& epilogue) {
+    if constexpr (runs<F, Mode> != isa::amx) avx512::kernels::run<F, Mode>(a, range, w, c, epilogue);
+    else if constexpr (Mode == compute::bf16) run_panels<2>(a, range, w, c, epilogue, amx::bf16_macrokernel<F>);
+    else run_panels<1>(a, range, w, c, epilogue, amx::exact_macrokernel<F>);
   }
 };
 

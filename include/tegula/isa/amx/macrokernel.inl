@@ -4,7 +4,6 @@
 // No accumulator is pending before the first unit, but the pipeline drains one all the same: into this.
 struct nowhere {
   alignas(64) float c[2 * tile_rows * t::NR] = {};
-  group_tiles zeros = {};
 };
 
 template <integer_scales F>
@@ -44,7 +43,7 @@ TEGULA_NOINLINE void group_macrokernel(const row_pairs& rows, index_t first_supe
   const unit_order order{rows.count, supers};
   nowhere none;
   group_scratch scratch[2] = {};
-  group_drain before{none.c, {none.c, none.c}, {none.c, none.c}, &none.zeros};
+  group_drain before{none.c, {none.c, none.c}, {none.c, none.c}, b};
   const tile_config config(rows.rows0, rows.rows1);
   const tile_session session(config);
   for (index_t i = 0; i < order.count(); ++i) {
@@ -78,7 +77,7 @@ TEGULA_NOINLINE void exact_macrokernel(const block_product& p) noexcept {
   }
 }
 
-// `b` holds the chunk of both panels, `c_stride` is what lies between their C.
+// `b` holds the chunk of both panels; a single panel comes twice, with no C of a second.
 inline TEGULA_NOINLINE void bf16_tile_macrokernel(const row_pairs& rows, index_t first_tile, index_t k_tiles, const std::byte* const (&b)[2],
                                                   float* c_of_second) noexcept {
   nowhere none;

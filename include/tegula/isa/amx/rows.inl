@@ -40,8 +40,8 @@ TEGULA_INLINE void for_each_configuration(const block_product& p, Function funct
   else if (rest > 0) function(row_pairs{&p, full, 1, rest, 1});
 }
 
-// The units of work of a kernel call, super-groups outside, pairs of rows inside: B of one super-group stays in L1 while A
-// streams by. Calls unit(i, super, pair) in this order.
+// The order of the units of work in a kernel call: super-groups outside, pairs of rows inside, so that B of one super-group stays in
+// L1 while A streams by.
 struct unit_order {
   index_t pairs, supers;
   [[nodiscard]] index_t count() const { return pairs * supers; }

@@ -9,7 +9,6 @@ inline constexpr int packed_rows = 4;  // unpacking for so few would cost more t
 typedef std::uint32_t vu32 __attribute__((vector_size(4 * lanes)));
 typedef std::int32_t vi32 __attribute__((vector_size(4 * lanes)));
 typedef std::int16_t vi16 __attribute__((vector_size(4 * lanes)));
-typedef std::uint16_t vu16 __attribute__((vector_size(4 * lanes)));
 typedef float vf32 __attribute__((vector_size(4 * lanes)));
 
 TEGULA_INLINE vu32 splat(std::uint32_t x) { return vu32(_mm256_set1_epi32(static_cast<int>(x))); }
@@ -39,7 +38,7 @@ struct partial_dot {
 };
 
 template <int Terms>
-struct partial_dot<255, Terms> {
+struct partial_dot<255, Terms> {  // offset 128: block_format.hpp checks that a format of 8 bits has no other
   static constexpr int unscaled_steps = Terms / 4;
   static constexpr bool offset_applied = true;
   vi32 sum{};

@@ -51,6 +51,7 @@ TEGULA_INLINE void store_group_sums(const std::int8_t* quants, float* sums16, fl
     pairs[2 * g] = static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(static_cast<float>(sum - low)) >> 16);
     pairs[2 * g + 1] = static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(static_cast<float>(low)) >> 16);
   }
+  for (int i = 2 * t::sums32_per_scale; i < t::pairs_per_scale; ++i) pairs[i] = 0;
 }
 
 // 256 floats to 256 quants; returns the scale.

@@ -18,9 +18,9 @@ TEGULA_INLINE void dequantize_row(const std::byte* rows, int r, vf32 scale, vf32
   store(pairs + t::row_bytes, bf16_pair(weight(2), weight(3)));
 }
 
-// Super-groups first .. last - 1 of a panel; returns the end of what it wrote.
+// Super-groups first .. last - 1 of a panel.
 template <quant_format F>
-TEGULA_NOINLINE std::byte* unpack_bf16(const std::byte* panel, index_t first, index_t last, index_t K, std::byte* pairs) noexcept {
+TEGULA_NOINLINE void unpack_bf16(const std::byte* panel, index_t first, index_t last, index_t K, std::byte* pairs) noexcept {
   using traits = t::traits<F>;
   for (index_t s = first; s < last; ++s) {
     const auto super = super_group_at<F>(panel, s, K);
@@ -44,7 +44,6 @@ TEGULA_NOINLINE std::byte* unpack_bf16(const std::byte* panel, index_t first, in
         }
       }
   }
-  return pairs;
 }
 
 // K weights first_k .. first_k + count - 1 of a float panel.

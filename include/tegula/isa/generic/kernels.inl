@@ -21,11 +21,8 @@ struct generic_kernels {
     dequantize_blocks<F>(blocks, out, count);
   }
   template <block_format F, compute Mode, class T, class Epilogue>
-  static void run(const t::activation_store& a, t::task_range range, const std::byte* panels, index_t K, matrix_view<T> c,
-                  const Epilogue& epilogue) {
-    run_panels<F, 1>(a, range, panels, K, c, epilogue, [](const block_product& p) TEGULA_LAMBDA_INLINE {
-      if constexpr (Mode == compute::bf16) bf16_macrokernel<F>(p);
-      else exact_macrokernel<F>(p);
-    });
+  static void run(const t::activation_store& a, t::task_range range, const t::packed_panels& w, matrix_view<T> c, const Epilogue& epilogue) {
+    if constexpr (Mode == compute::bf16) run_panels<1>(a, range, w, c, epilogue, bf16_macrokernel<F>);
+    else run_panels<1>(a, range, w, c, epilogue, exact_macrokernel<F>);
   }
 };

@@ -24,19 +24,19 @@ TEGULA_INLINE void store_rows(const float* c, index_t m0, index_t rows, matrix_v
   }
 }
 
-// C[M, N] = A * W^T for the blocks of A and the panels in range; the macro-kernel takes up to Panels panels at a time.
-template <block_format F, int Panels, class T, class Epilogue, class Macrokernel>
-TEGULA_INLINE void run_panels(const t::activation_store& a, t::task_range range, const std::byte* panels, index_t K, matrix_view<T> out,
-                              const Epilogue& epilogue, Macrokernel macrokernel) {
+// C[M, N] = A * W^T for the blocks of A and the panels in range; the macro-kernel takes up to Panels panels at a time. It comes as a
+// pointer, so that this is compiled per element type and epilogue, and not for every format as well.
+template <int Panels, class T, class Epilogue>
+TEGULA_NOINLINE void run_panels(const t::activation_store& a, t::task_range range, const t::packed_panels& w, matrix_view<T> out,
+                                const Epilogue& epilogue, void (*macrokernel)(const block_product&) noexcept) {
   alignas(64) float c[Panels * block_product::c_stride];
   for (index_t b = range.first_block; b < range.last_block; b += m_blocks)
     for (index_t p = range.first_panel; p < range.last_panel; p += Panels) {
       const int count = range.last_panel - p < Panels ? static_cast<int>(range.last_panel - p) : Panels;
       const block_product product{&a, b, range.last_block - b < m_blocks ? range.last_block : b + m_blocks,
-                                  panels + static_cast<std::size_t>(p) * t::panel_layout<F>::panel_bytes(K), count, K, c};
-      const index_t rows = product.rows();
-      for (int i = 0; i < count; ++i)
-        __builtin_memset(product.c_of_panel(i), 0, static_cast<std::size_t>(t::round_up(rows, index_t{t::block_rows}) * t::NR) * sizeof(float));
+                                  w.data + static_cast<std::size_t>(p) * w.stride, count, w.K, c};
+      const index_t rows = product.rows(), kernel_rows = t::round_up(rows, index_t{2 * t::block_rows});  // AMX works on pairs of blocks
+      for (int i = 0; i < count; ++i) __builtin_memset(product.c_of_panel(i), 0, static_cast<std::size_t>(kernel_rows * t::NR) * sizeof(float));
       macrokernel(product);
       for (int i = 0; i < count; ++i) {
         const index_t n0 = (p + i) * t::NR, rest = out.cols() - n0;

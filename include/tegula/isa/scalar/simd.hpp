@@ -9,8 +9,6 @@ inline constexpr int packed_rows = 0;  // up to so many rows of A read the packe
 
 typedef std::uint32_t vu32 __attribute__((vector_size(4 * lanes)));
 typedef std::int32_t vi32 __attribute__((vector_size(4 * lanes)));
-typedef std::int16_t vi16 __attribute__((vector_size(4 * lanes)));
-typedef std::uint16_t vu16 __attribute__((vector_size(4 * lanes)));
 typedef float vf32 __attribute__((vector_size(4 * lanes)));
 
 TEGULA_INLINE vu32 splat(std::uint32_t x) { return vu32{x, x, x, x}; }

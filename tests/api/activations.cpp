@@ -1,0 +1,105 @@
+// quantized_activations: made once, used for several products; what it refuses.
+#include <thread>
+
+#include "../support/catch.hpp"
+#include "../support/runner.hpp"
+
+using namespace tests;
+
+namespace {
+
+constexpr tg::index_t M = 9, N = 18, K = 256;
+
+struct problem {
+  std::vector<float> a = random_activations(M, K, 1);
+  tg::matrix_view<const float> view{a.data(), M, K};
+
+  static tg::any_packed_matrix weights(const block_info& type, std::uint64_t seed = 2) {
+    return pack(type, random_blocks(type, N, K, seed).data(), N, K);
+  }
+};
+
+std::vector<float> product(const tg::quantized_activations& q, const tg::any_packed_matrix& w, const call& how = {}) {
+  std::vector<float> c(static_cast<std::size_t>(M * N));
+  multiply(q, w, tg::matrix_view<float>(c.data(), M, N), how);
+  return c;
+}
+
+}  // namespace
+
+TEST_CASE("activations are reused for weights of every type of their form", "[activations]") {
+  const problem p;
+  for (const block_info& made_for : all_types()) {
+    const tg::quantized_activations exact(p.view, problem::weights(made_for));
+    const tg::quantized_activations bf16(p.view, problem::weights(made_for), tg::serial_executor{}, {.compute = tg::compute::bf16});
+    CHECK((exact.rows() == M && exact.cols() == K && exact.mode() == tg::compute::exact && bf16.mode() == tg::compute::bf16));
+    for (const block_info& type : all_types()) {
+      const tg::any_packed_matrix w = problem::weights(type, 3);
+      INFO("made for " << made_for.name << ", used with " << type.name);
+      CHECK(difference(product(bf16, w), multiply(p.a, M, w, {.options = {.compute = tg::compute::bf16}}), N) == "");
+      if (type.quantized == made_for.quantized)
+        CHECK(difference(product(exact, w), multiply(p.a, M, w), N) == "");
+      else
+        check_names(message_of<std::invalid_argument>([&] { product(exact, w); }),
+                    {type.name, "exact", type.quantized ? "int8" : "f32", type.quantized ? "held as f32" : "held as int8",
+                     "quantized_activations(a, w)"});
+    }
+  }
+}
+
+TEST_CASE("activations made on one ISA serve another", "[activations]") {
+  const problem p;
+  for (const block_info& type : all_types())
+    for (const tg::compute mode : {tg::compute::exact, tg::compute::bf16}) {
+      const tg::any_packed_matrix w = problem::weights(type);
+      const std::vector<float> expected = multiply(p.a, M, w, on(tg::isa::scalar, mode));
+      for (const tg::isa made : isas_here())
+        for (const tg::isa used : isas_here()) {
+          INFO(type.name << " made on " << tg::name_of(made) << ", used on " << tg::name_of(used));
+          CHECK(difference(product(prepare(p.view, w, on(made, mode)), w, on(used, mode)), expected, N) == "");
+        }
+    }
+}
+
+TEST_CASE("activations are filled by shares, and again", "[activations]") {
+  const tg::index_t rows = 50;
+  const std::vector<float> a = random_activations(rows, K, 7), other = random_activations(rows, K, 8);
+  for (const block_info& type : all_types()) {
+    const tg::any_packed_matrix w = problem::weights(type);
+    tg::quantized_activations q(rows, w);
+    std::vector<float> c(static_cast<std::size_t>(rows * N));
+    for (const std::vector<float>* values : {&other, &a}) {
+      std::vector<std::thread> threads;
+      for (tg::index_t ith = 0; ith < 3; ++ith)
+        threads.emplace_back([&, ith] { q.assign(tg::matrix_view<const float>(values->data(), rows, K), tg::share(ith, 3)); });
+      for (std::thread& thread : threads) thread.join();
+      multiply(q, w, tg::matrix_view<float>(c.data(), rows, N));
+      INFO(type.name);
+      CHECK(difference(c, multiply(*values, rows, w), N) == "");
+    }
+  }
+}
+
+TEST_CASE("activations of another shape are an error", "[activations][errors]") {
+  const problem p;
+  const tg::any_packed_matrix w = problem::weights(info_of(tg::q4_0::id));
+  tg::quantized_activations q(M + 1, w);
+  check_names(message_of<std::invalid_argument>([&] { q.assign(p.view); }), {"9 x 256", "10 x 256"});
+  check_names(message_of<std::invalid_argument>([&] { tg::quantized_activations(-1, w); }), {"-1 rows"});
+  const tg::matrix_view<const float> narrow(p.a.data(), M, K - 32);
+  check_names(message_of<std::invalid_argument>([&] { tg::quantized_activations(narrow, w); }), {"9 x 224", "9 x 256"});
+}
+
+TEST_CASE("a mode that the activations were not made for is an error", "[activations][errors]") {
+  const problem p;
+  const tg::any_packed_matrix w = problem::weights(info_of(tg::q6_k::id));
+  const tg::quantized_activations exact(p.view, w), bf16(p.view, w, tg::serial_executor{}, {.compute = tg::compute::bf16});
+  check_names(message_of<std::invalid_argument>([&] { product(exact, w, {.options = {.compute = tg::compute::bf16}}); }),
+              {"bf16", "exact"});
+  check_names(message_of<std::invalid_argument>([&] { product(bf16, w, {.options = {.compute = tg::compute::exact}}); }),
+              {"bf16", "exact"});
+  // auto_ is exact today, and says so.
+  CHECK(difference(product(exact, w, {.options = {.compute = tg::compute::auto_}}), product(exact, w), N) == "");
+  product(exact, w);
+  CHECK(tg::last_kernel().substr(tg::last_kernel().size() - 5) == "exact");
+}

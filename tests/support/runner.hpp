@@ -1,0 +1,89 @@
+// Products with every choice made at run time: format, mode, ISA, element types, epilogue, executor. All kernels are instantiated
+// here, once (runner_shard.cpp), and no test file pays for them again.
+#pragma once
+
+#include <tegula/gemm.hpp>
+
+#include <variant>
+
+#include "data.hpp"
+
+namespace tests {
+
+// Any callable (float, m, n) -> float behind a pointer; it must outlive the call.
+struct epilogue_ref {
+  float (*call)(const void*, float, tg::index_t, tg::index_t) = nullptr;
+  const void* object = nullptr;
+
+  epilogue_ref() = default;
+  template <class E>
+  explicit epilogue_ref(const E& e)
+      : call([](const void* o, float v, tg::index_t m, tg::index_t n) { return static_cast<float>((*static_cast<const E*>(o))(v, m, n)); }),
+        object(&e) {}
+  float operator()(float v, tg::index_t m, tg::index_t n) const { return call == nullptr ? v : call(object, v, m, n); }
+};
+
+// Any executor behind a pointer; serial if there is none.
+class executor_ref {
+ public:
+  executor_ref() = default;
+  template <class E>
+  explicit executor_ref(E& e)
+      : run_([](void* o, tg::index_t n, void (*task)(void*, tg::index_t), void* context) {
+          static_cast<E*>(o)->parallel_for(n, [&](tg::index_t i) { task(context, i); });
+        }),
+        object_(const_cast<std::remove_const_t<E>*>(&e)) {}
+
+  template <class F>
+  void parallel_for(tg::index_t n, F&& f) {
+    const auto task = [](void* context, tg::index_t i) { (*static_cast<std::remove_reference_t<F>*>(context))(i); };
+    if (run_ != nullptr) {
+      run_(object_, n, task, &f);
+    } else {
+      for (tg::index_t i = 0; i < n; ++i) f(i);
+    }
+  }
+
+ private:
+  void (*run_)(void*, tg::index_t, void (*)(void*, tg::index_t), void*) = nullptr;
+  void* object_ = nullptr;
+};
+
+using input = std::variant<tg::matrix_view<const float>, tg::matrix_view<const tg::f16>, tg::matrix_view<const tg::bf16>>;
+using output = std::variant<tg::matrix_view<float>, tg::matrix_view<tg::f16>, tg::matrix_view<tg::bf16>>;
+
+struct call {
+  tg::gemm_options options{};
+  epilogue_ref epilogue{};
+  executor_ref executor{};
+};
+
+tg::any_packed_matrix pack(const block_info& type, const void* blocks, tg::index_t N, tg::index_t K);
+tg::quantized_activations prepare(const input& a, const tg::any_packed_matrix& w, const call& how = {});
+void multiply(const tg::quantized_activations& a, const tg::any_packed_matrix& w, const output& c, const call& how = {});
+void multiply(const input& a, const tg::any_packed_matrix& w, const output& c, const call& how = {});
+// C[M, N] of A[M, K], row-major without gaps.
+std::vector<float> multiply(const std::vector<float>& a, tg::index_t M, const tg::any_packed_matrix& w, const call& how = {});
+
+// The ISAs that run here, scalar first.
+std::vector<tg::isa> isas_here();
+inline call on(tg::isa isa, tg::compute mode = tg::compute::exact) { return {.options = {.isa = isa, .compute = mode}}; }
+
+// Where two results differ, bit for bit: "C[3, 17] is 0x1.8p+1, expected 0x1p+1 (5 of 612 differ)"; empty if nowhere.
+std::string difference(const std::vector<float>& c, const std::vector<float>& expected, tg::index_t N);
+
+namespace detail {
+inline constexpr int shards = 4;  // translation units that share out the formats
+template <int Shard>
+void multiply_in(const tg::quantized_activations& a, const tg::any_packed_matrix& w, const output& c, const call& how);
+template <>
+void multiply_in<0>(const tg::quantized_activations&, const tg::any_packed_matrix&, const output&, const call&);
+template <>
+void multiply_in<1>(const tg::quantized_activations&, const tg::any_packed_matrix&, const output&, const call&);
+template <>
+void multiply_in<2>(const tg::quantized_activations&, const tg::any_packed_matrix&, const output&, const call&);
+template <>
+void multiply_in<3>(const tg::quantized_activations&, const tg::any_packed_matrix&, const output&, const call&);
+}  // namespace detail
+
+}  // namespace tests
