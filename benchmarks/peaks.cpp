@@ -189,7 +189,7 @@ machine_peaks measure_peaks(int threads) {
   machine_peaks peaks;
   peaks.threads = threads;
 #if TEGULA_X86
-  for (const tg::isa isa : {tg::isa::scalar, tg::isa::avx2, tg::isa::avx512, tg::isa::amx})
+  for (const tg::isa isa : tg::all_isas)
     if (tg::supported(isa)) peaks.arithmetic[isa] = measure_arithmetic(isa, threads);
   peaks.memory = read_rate(std::size_t{512} << 20, threads, 1);
   peaks.cache = read_rate(cached_bytes, threads, 32);

@@ -8,11 +8,9 @@ using namespace tests;
 
 namespace {
 
-constexpr tg::isa all[] = {tg::isa::scalar, tg::isa::avx2, tg::isa::avx512, tg::isa::amx};
-
 tg::isa from_environment() {
   const char* name = std::getenv("TEGULA_MAX_ISA");
-  for (const tg::isa isa : all)
+  for (const tg::isa isa : tg::all_isas)
     if (name != nullptr && tg::name_of(isa) == std::string(name)) return isa;
   return tg::isa::amx;
 }
@@ -34,16 +32,16 @@ struct small_product {
 TEST_CASE("set_max_isa and TEGULA_MAX_ISA cap the choice", "[caps]") {
   const tg::isa machine = tg::cpu_report().best;
   const small_product p;
-  for (const tg::isa cap : all) {
+  for (const tg::isa cap : tg::all_isas) {
     tg::set_max_isa(cap);
     const tg::isa expected = std::min({machine, cap, from_environment()});
     INFO("machine " << tg::name_of(machine) << ", cap " << tg::name_of(cap));
     CHECK(tg::best_isa() == expected);
-    for (const tg::isa isa : all) CHECK(tg::supported(isa) == (isa <= expected));
+    for (const tg::isa isa : tg::all_isas) CHECK(tg::supported(isa) == (isa <= expected));
     // What AMX has no kernel for yet runs on AVX-512, and says so; all else runs on the best.
     const std::string ran = p.kernel();
     CHECK((ran == std::string("q4_k ") + tg::name_of(expected) + " exact"));
-    for (const tg::isa isa : all)
+    for (const tg::isa isa : tg::all_isas)
       if (isa <= expected) CHECK(p.kernel(on(isa)) == std::string("q4_k ") + tg::name_of(isa) + " exact");
   }
   tg::set_max_isa(tg::isa::amx);

@@ -80,8 +80,7 @@ TEST_CASE("a whole Sapphire Rapids has AMX", "[cpu]") {
 TEST_CASE("each missing feature costs the ISAs that need it, and no other", "[cpu]") {
   for (const tg::detail::feature_bit& bit : tg::detail::feature_bits) {
     const tg::cpu_description d = with([&](machine& m) {
-      tg::cpuid_registers& r = m.leaves[{bit.leaf, 0}];
-      (bit.reg == tg::detail::cpuid_register::ebx ? r.ebx : bit.reg == tg::detail::cpuid_register::ecx ? r.ecx : r.edx) &= ~(1u << bit.bit);
+      m.leaves[{bit.leaf, bit.subleaf}].*bit.reg &= ~(1u << bit.bit);
     });
     INFO(bit.name);
     CHECK(static_cast<int>(d.best) == static_cast<int>(bit.needed_by) - 1);

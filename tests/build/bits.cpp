@@ -58,7 +58,7 @@ bool same_bits_promised(tg::isa which, tg::compute mode) { return mode == tg::co
 
 template <class Function>
 void for_each_isa(Function function) {
-  for (const tg::isa which : {tg::isa::scalar, tg::isa::avx2, tg::isa::avx512, tg::isa::amx})
+  for (const tg::isa which : tg::all_isas)
     if (tg::supported(which)) function(which);
 }
 

@@ -56,7 +56,7 @@ void check_shape(tg::index_t M, tg::index_t N, tg::index_t K) {
 
   for (const tg::compute mode : {tg::compute::exact, tg::compute::bf16}) {
     std::vector<float> first;
-    for (const tg::isa which : {tg::isa::scalar, tg::isa::avx2, tg::isa::avx512, tg::isa::amx}) {
+    for (const tg::isa which : tg::all_isas) {
       if (!tg::supported(which)) continue;
       tg::dequantize<tg::q3_toy>(blocks.data(), weights.data(), N * K, {.isa = which, .compute = {}});
       check(weights == expected_weights, (std::string("  dequantize ") + tg::name_of(which)).c_str());

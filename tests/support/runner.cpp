@@ -43,7 +43,7 @@ std::vector<float> multiply(const std::vector<float>& a, tg::index_t M, const tg
 
 std::vector<tg::isa> isas_here() {
   std::vector<tg::isa> isas;
-  for (const tg::isa isa : {tg::isa::scalar, tg::isa::avx2, tg::isa::avx512, tg::isa::amx})
+  for (const tg::isa isa : tg::all_isas)
     if (tg::supported(isa)) isas.push_back(isa);
   return isas;
 }

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstring>
+#include <type_traits>
+#include <utility>
 
 #include "panel.hpp"
 
@@ -52,21 +54,22 @@ struct plane_codec {
   }
 };
 
-// Where column n of one block stands: the block's first row, and its side fields (words and halves of the super-group).
+// Where one block of 16 columns stands: its first row, and its side fields (words and halves of the super-group). Byte is const or not.
+template <class Byte>
 struct panel_block {
-  unsigned char* rows;
-  unsigned char* words;
-  unsigned char* d;
-  unsigned char* m;
+  Byte* rows;
+  Byte* words;
+  Byte* d;
+  Byte* m;
 };
 
-template <quant_format F>
-panel_block locate_block(std::byte* panel, index_t block, index_t K) noexcept {
+template <quant_format F, class Byte>
+panel_block<Byte> locate_block(Byte* panel, index_t block, index_t K) noexcept {
   using layout = panel_layout<F>;
   constexpr index_t per_super = traits<F>::super_blocks;
-  const index_t super = block / per_super, in_super = block % per_super, rest = K / F::block_k - super * per_super;
-  const auto blocks = static_cast<std::size_t>(rest < per_super ? rest : per_super), b = static_cast<std::size_t>(in_super);
-  auto* base = reinterpret_cast<unsigned char*>(panel) + static_cast<std::size_t>(super) * layout::full_super;
+  const index_t super = block / per_super;
+  const std::size_t blocks = layout::super_blocks(super, K), b = static_cast<std::size_t>(block % per_super);
+  Byte* base = panel + layout::super_at(super);
   return {base + b * layout::block_quants, base + layout::words_at(blocks) + b * layout::words * row_bytes,
           base + layout::d_at(blocks) + b * NR * 2, base + layout::m_at(blocks) + b * NR * 2};
 }
@@ -79,11 +82,11 @@ void for_each_plane(Function function) {
 
 // Packs one block as column n.
 template <quant_format F>
-void pack_block(const unsigned char* block, const panel_block& to, std::size_t n) noexcept {
+void pack_block(const unsigned char* block, const panel_block<std::byte>& to, std::size_t n) noexcept {
   for_each_plane<F>([&](auto plane) {
     using codec = plane_codec<F, plane>;
     constexpr std::size_t rows = panel_layout<F>::plane_rows(plane);
-    unsigned char* out = to.rows + panel_layout<F>::plane_at(plane) + 4 * n;
+    std::byte* out = to.rows + panel_layout<F>::plane_at(plane) + 4 * n;
     for (std::size_t r = 0; r < rows; ++r) {
       std::uint32_t word = 0;
       for (std::size_t t = 0; t < 8 / codec::plane.bits; ++t) word |= codec::quad(block, 4 * (r + t * rows)) << (t * codec::plane.bits);
@@ -98,12 +101,12 @@ void pack_block(const unsigned char* block, const panel_block& to, std::size_t n
 
 // Writes column n of a packed block back as the ggml block that it was.
 template <quant_format F>
-void unpack_block(const panel_block& from, std::size_t n, unsigned char* block) noexcept {
+void unpack_block(const panel_block<const std::byte>& from, std::size_t n, unsigned char* block) noexcept {
   std::memset(block, 0, F::block_bytes);
   for_each_plane<F>([&](auto plane) {
     using codec = plane_codec<F, plane>;
     constexpr std::size_t rows = panel_layout<F>::plane_rows(plane);
-    const unsigned char* in = from.rows + panel_layout<F>::plane_at(plane) + 4 * n;
+    const std::byte* in = from.rows + panel_layout<F>::plane_at(plane) + 4 * n;
     for (std::size_t r = 0; r < rows; ++r) {
       std::uint32_t word;
       std::memcpy(&word, in + r * row_bytes, 4);
@@ -124,9 +127,7 @@ void pack_row(const unsigned char* row, index_t K, std::byte* panel, std::size_t
 }
 template <quant_format F>
 void unpack_row(const std::byte* panel, std::size_t n, index_t K, unsigned char* row) noexcept {
-  // locate_block serves both directions; nothing is written through it here.
-  auto* from = const_cast<std::byte*>(panel);
-  for (index_t b = 0; b < K / F::block_k; ++b) unpack_block<F>(locate_block<F>(from, b, K), n, row + b * F::block_bytes);
+  for (index_t b = 0; b < K / F::block_k; ++b) unpack_block<F>(locate_block<F>(panel, b, K), n, row + b * F::block_bytes);
 }
 
 template <float_format F>

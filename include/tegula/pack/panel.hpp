@@ -79,6 +79,12 @@ struct panel_layout<F> {
     const std::size_t rest = blocks % t::super_blocks;
     return blocks / t::super_blocks * full_super + (rest == 0 ? 0 : super_bytes(rest));
   }
+  // Super-group s of a panel of K weights: its offset and how many blocks it has.
+  static constexpr std::size_t super_at(index_t s) { return static_cast<std::size_t>(s) * full_super; }
+  static constexpr std::size_t super_blocks(index_t s, index_t K) {
+    const index_t rest = K / F::block_k - s * t::super_blocks;
+    return static_cast<std::size_t>(rest < t::super_blocks ? rest : t::super_blocks);
+  }
 };
 
 template <float_format F>

@@ -1,4 +1,4 @@
-// The kernels for AVX-512 F, BW, DQ, VL and VNNI: generic/ on the vectors of simd.hpp.
+// The kernels for AVX-512 F, BW, DQ, VL and VNNI: generic/ on the vectors of simd.inl.
 #pragma once
 
 #include <immintrin.h>
@@ -11,7 +11,7 @@
 TEGULA_BEGIN_TARGET("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")
 namespace tegula::inline TEGULA_ABI::avx512 {
 
-#include "simd.hpp"
+#include "simd.inl"
 #include "../generic/kernels.inl"
 
 struct kernels : generic_kernels {

@@ -1,5 +1,5 @@
 // What every generic kernel uses: unaligned access, loops that are unrolled for certain, single bytes of 32-bit lanes.
-// Re-included inside each ISA's namespace and target region, on top of its simd.hpp.
+// Re-included inside each ISA's namespace and target region, on top of its simd.inl.
 
 template <class V>
 TEGULA_INLINE V load(const void* p) {

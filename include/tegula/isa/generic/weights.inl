@@ -65,9 +65,7 @@ struct super_group {
 // Super-group s of a panel of K weights.
 template <quant_format F>
 TEGULA_INLINE super_group<F> super_group_at(const std::byte* panel, index_t s, index_t K) {
-  constexpr index_t per_super = t::traits<F>::super_blocks;
-  const index_t rest = K / F::block_k - s * per_super;
-  return {panel + static_cast<std::size_t>(s) * t::panel_layout<F>::full_super, static_cast<std::size_t>(rest < per_super ? rest : per_super)};
+  return {panel + t::panel_layout<F>::super_at(s), t::panel_layout<F>::super_blocks(s, K)};
 }
 
 // The scale words of a block, for the columns of one vector.

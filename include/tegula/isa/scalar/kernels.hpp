@@ -1,4 +1,4 @@
-// The kernels for plain C++, on every platform: generic/ on the vectors of simd.hpp.
+// The kernels for plain C++, on every platform: generic/ on the vectors of simd.inl.
 #pragma once
 
 #include "../../core/epilogue.hpp"
@@ -9,7 +9,7 @@
 TEGULA_BEGIN_PRECISE
 namespace tegula::inline TEGULA_ABI::scalar {
 
-#include "simd.hpp"
+#include "simd.inl"
 #include "../generic/kernels.inl"
 
 struct kernels : generic_kernels {

@@ -1,5 +1,5 @@
-// AVX2's vectors: eight lanes, so a panel is two of them. The vocabulary is described in scalar/simd.hpp.
-// Included inside namespace tegula::avx2 and its target region; not a header of its own.
+// AVX2's vectors: eight lanes, so a panel is two of them. The vocabulary is described in scalar/simd.inl.
+// Included inside namespace tegula::avx2 and its target region.
 
 inline constexpr int lanes = 8;
 inline constexpr int max_rows = 4;   // 4 sums, 4 partial sums and what a step needs fill the 16 registers

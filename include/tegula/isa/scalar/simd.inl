@@ -1,6 +1,6 @@
-// The scalar ISA's vectors: four lanes in plain C++, for every platform. The same vocabulary as avx2/simd.hpp and
-// avx512/simd.hpp; generic/ is written in it.
-// Included inside namespace tegula::scalar; not a header of its own.
+// The scalar ISA's vectors: four lanes in plain C++, for every platform. The same vocabulary as avx2/simd.inl and
+// avx512/simd.inl; generic/ is written in it.
+// Included inside namespace tegula::scalar.
 
 inline constexpr int lanes = 4;
 inline constexpr int max_rows = 2;     // of A a micro-kernel call

@@ -1,5 +1,5 @@
-// AVX-512's vectors: sixteen lanes, a panel's row. The vocabulary is described in scalar/simd.hpp.
-// Included inside namespaces tegula::avx512 and tegula::amx and their target regions; not a header of its own.
+// AVX-512's vectors: sixteen lanes, a panel's row. The vocabulary is described in scalar/simd.inl.
+// Included inside namespaces tegula::avx512 and tegula::amx and their target regions.
 
 inline constexpr int lanes = 16;
 inline constexpr int max_rows = 8;   // 8 sums, 8 partial sums, 8 rows of C
