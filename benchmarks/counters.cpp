@@ -7,7 +7,8 @@
 
 namespace bench {
 
-void report_gemm(benchmark::State& state, session& s, const gemm_row& row, tg::type_id type, tg::isa isa, tg::compute mode, double seconds) {
+void report_gemm(benchmark::State& state, session& s, const gemm_row& row, tg::type_id type, tg::isa isa, tg::compute mode,
+                 double seconds) {
   const gemm_time run{state.iterations(), seconds / static_cast<double>(state.iterations())};
   s.times[row].add(run);
 

@@ -21,7 +21,8 @@ namespace {
 
 using namespace bench;
 
-const std::map<std::string, tg::isa> isa_names{{"scalar", tg::isa::scalar}, {"avx2", tg::isa::avx2}, {"avx512", tg::isa::avx512}, {"amx", tg::isa::amx}};
+const std::map<std::string, tg::isa> isa_names{
+    {"scalar", tg::isa::scalar}, {"avx2", tg::isa::avx2}, {"avx512", tg::isa::avx512}, {"amx", tg::isa::amx}};
 const std::map<std::string, tg::compute> mode_names{{"exact", tg::compute::exact}, {"bf16", tg::compute::bf16}};
 
 // A list of some of the names; CLI11 reads an enumerator as its number.
@@ -56,7 +57,8 @@ void describe(CLI::App& app, options& o) {
   app.add_option("--n", o.N, "Rows of W (default 4096)")->check(CLI::PositiveNumber);
   app.add_option("--k", o.K, "Columns of W, a multiple of 256 (default 4096)")->check(CLI::PositiveNumber);
   app.add_option("--types", o.types, "Types of W (default all: " + all_types() + ")")->delimiter(',');
-  takes(app.add_option("--isa", o.isas, "ISAs: scalar, avx2, avx512, amx (default: all that this machine has but scalar, which takes minutes at large M)"),
+  takes(app.add_option("--isa", o.isas,
+                       "ISAs: scalar, avx2, avx512, amx (default: all that this machine has but scalar, which takes minutes at large M)"),
         isa_names, "ISA");
   takes(app.add_option("--compute", o.modes, "Modes of gemm (default exact,bf16)"), mode_names, "MODE");
   app.add_option("--threads", o.threads, "Threads of gemm, the calling one included; 0: what this process may use (default 1)")
@@ -73,7 +75,8 @@ void complete(options& o) {
     if (!known) throw CLI::ValidationError("--types", type + ": must be among " + all_types());
   }
   for (const tg::isa isa : o.isas)
-    if (!tg::supported(isa)) throw CLI::ValidationError("--isa", std::string(tg::name_of(isa)) + " cannot run here: " + tg::cpu_report().why_not(isa));
+    if (!tg::supported(isa))
+      throw CLI::ValidationError("--isa", std::string(tg::name_of(isa)) + " cannot run here: " + tg::cpu_report().why_not(isa));
   if (o.isas.empty())
     for (const tg::isa isa : {tg::isa::avx2, tg::isa::avx512, tg::isa::amx})
       if (tg::supported(isa)) o.isas.push_back(isa);

@@ -13,11 +13,11 @@ namespace bench {
 struct options {
   std::vector<tg::index_t> rows{1, 8, 64, 512};  // the Ms of gemm
   tg::index_t N = 4096, K = 4096;
-  std::vector<tg::isa> isas;                     // empty: all that this machine has but scalar
+  std::vector<tg::isa> isas;  // empty: all that this machine has but scalar
   std::vector<tg::compute> modes{tg::compute::exact, tg::compute::bf16};
-  std::vector<std::string> types;                // empty: all
+  std::vector<std::string> types;  // empty: all
   int threads = 1;
-  bool hot = false;                              // one W again and again; else as many as the caches cannot hold
+  bool hot = false;  // one W again and again; else as many as the caches cannot hold
 };
 
 // A gemm row's name is gemm/<type>/<contender>/<mode>/M:../N:../K:..
@@ -58,9 +58,7 @@ inline double best_peer_seconds(const gemm_times& times, const std::string& type
   return best;
 }
 
-inline double operations_of(const options& o, tg::index_t M) {
-  return 2.0 * static_cast<double>(M * o.N) * static_cast<double>(o.K);
-}
+inline double operations_of(const options& o, tg::index_t M) { return 2.0 * static_cast<double>(M * o.N) * static_cast<double>(o.K); }
 
 inline std::string name_of(const options& o, const gemm_row& r) {
   return "gemm/" + r.type + "/" + r.contender + "/" + r.mode + "/M:" + std::to_string(r.M) + "/N:" + std::to_string(o.N) +

@@ -68,13 +68,15 @@ void register_dequantize(const session& s, tg::type_id type) {
   tg::visit(type, [&](auto format) {
     using F = decltype(format);
     for (const tg::isa isa : s.options.isas)
-      register_row(1, std::string("dequantize/") + F::name + "/" + tg::name_of(isa), [isa](benchmark::State& state) { run_dequantize<F>(state, isa); });
+      register_row(1, std::string("dequantize/") + F::name + "/" + tg::name_of(isa),
+                   [isa](benchmark::State& state) { run_dequantize<F>(state, isa); });
   });
 }
 
 void register_quantize_activations(const session& s) {
   for (const tg::isa isa : s.options.isas)
-    register_row(1, std::string("quantize_activations/") + tg::name_of(isa), [isa](benchmark::State& state) { run_quantize_activations(state, isa); });
+    register_row(1, std::string("quantize_activations/") + tg::name_of(isa),
+                 [isa](benchmark::State& state) { run_quantize_activations(state, isa); });
 }
 
 }  // namespace bench

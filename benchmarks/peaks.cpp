@@ -27,8 +27,7 @@ double best_rate(int threads, int runs, double work, Body body) {
     for (int t = 1; t < threads; ++t)
       others.emplace_back([&, t] {
         ++ready;
-        while (!go) {
-        }
+        while (!go) {}
         body(t);
       });
     while (ready != threads - 1) std::this_thread::yield();
@@ -52,12 +51,12 @@ double best_rate(int threads, int runs, double work, Body body) {
 #define BENCH_CLEAR_SSE(R) "pxor %%xmm" #R ", %%xmm" #R "\n"
 #define BENCH_CLEAR_AVX(R) "vpxor %%xmm" #R ", %%xmm" #R ", %%xmm" #R "\n"
 
-#define BENCH_LOOP(NAME, TARGET, CLEAR, LINE, END)                                                                          \
-  __attribute__((target(TARGET))) void NAME(long loops) {                                                                   \
-    asm volatile(BENCH_CHAINS(CLEAR) CLEAR(14) CLEAR(15) ".p2align 6\n1:\n" BENCH_CHAINS(LINE) "dec %0\njnz 1b\n" END       \
-                 : "+r"(loops)                                                                                              \
-                 :                                                                                                          \
-                 : BENCH_REGISTERS);                                                                                        \
+#define BENCH_LOOP(NAME, TARGET, CLEAR, LINE, END)                                                                    \
+  __attribute__((target(TARGET))) void NAME(long loops) {                                                             \
+    asm volatile(BENCH_CHAINS(CLEAR) CLEAR(14) CLEAR(15) ".p2align 6\n1:\n" BENCH_CHAINS(LINE) "dec %0\njnz 1b\n" END \
+                 : "+r"(loops)                                                                                        \
+                 :                                                                                                    \
+                 : BENCH_REGISTERS);                                                                                  \
   }
 
 constexpr int chains = 12;
@@ -84,17 +83,18 @@ struct alignas(64) tile_config {
 static_assert(sizeof(tile_config) == 64);
 
 // Four accumulators hide the latency of a tile product (52 cycles, one starts every 16).
-#define BENCH_TILE_LOOP(NAME, OP)                                                                            \
-  void NAME(long loops) {                                                                                    \
-    const tile_config config;                                                                                \
-    asm volatile("ldtilecfg %1\n"                                                                            \
-                 "tilezero %%tmm0\ntilezero %%tmm1\ntilezero %%tmm2\ntilezero %%tmm3\n"                      \
-                 "tilezero %%tmm4\ntilezero %%tmm5\ntilezero %%tmm6\ntilezero %%tmm7\n"                      \
-                 ".p2align 6\n1:\n" OP " %%tmm6, %%tmm4, %%tmm0\n" OP " %%tmm7, %%tmm4, %%tmm1\n"            \
-                 OP " %%tmm6, %%tmm5, %%tmm2\n" OP " %%tmm7, %%tmm5, %%tmm3\ndec %0\njnz 1b\ntilerelease"    \
-                 : "+r"(loops)                                                                               \
-                 : "m"(config)                                                                               \
-                 : "cc");                                                                                    \
+#define BENCH_TILE_LOOP(NAME, OP)                                                                                          \
+  void NAME(long loops) {                                                                                                  \
+    const tile_config config;                                                                                              \
+    asm volatile(                                                                                                          \
+        "ldtilecfg %1\n"                                                                                                   \
+        "tilezero %%tmm0\ntilezero %%tmm1\ntilezero %%tmm2\ntilezero %%tmm3\n"                                             \
+        "tilezero %%tmm4\ntilezero %%tmm5\ntilezero %%tmm6\ntilezero %%tmm7\n"                                             \
+        ".p2align 6\n1:\n" OP " %%tmm6, %%tmm4, %%tmm0\n" OP " %%tmm7, %%tmm4, %%tmm1\n" OP " %%tmm6, %%tmm5, %%tmm2\n" OP \
+        " %%tmm7, %%tmm5, %%tmm3\ndec %0\njnz 1b\ntilerelease"                                                             \
+        : "+r"(loops)                                                                                                      \
+        : "m"(config)                                                                                                      \
+        : "cc");                                                                                                           \
   }
 BENCH_TILE_LOOP(tile_int8, "tdpbssd")
 BENCH_TILE_LOOP(tile_bf16, "tdpbf16ps")
@@ -137,13 +137,13 @@ arithmetic_peak measure_arithmetic(tg::isa isa, int threads) {
 #define BENCH_STEPS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
 #define BENCH_READ_ZMM(R) "vmovdqu64 " #R "*64(%0), %%zmm" #R "\n"
 #define BENCH_READ_YMM(R) "vmovdqu " #R "*64(%0), %%ymm" #R "\nvmovdqu " #R "*64+32(%0), %%ymm" #R "\n"
-#define BENCH_READ_XMM(R) \
-  "movdqu " #R "*64(%0), %%xmm" #R "\nmovdqu " #R "*64+16(%0), %%xmm" #R "\n" \
+#define BENCH_READ_XMM(R)                                                \
+  "movdqu " #R "*64(%0), %%xmm" #R "\nmovdqu " #R "*64+16(%0), %%xmm" #R \
+  "\n"                                                                   \
   "movdqu " #R "*64+32(%0), %%xmm" #R "\nmovdqu " #R "*64+48(%0), %%xmm" #R "\n"
-#define BENCH_READ(NAME, TARGET, LINE)                                                \
-  __attribute__((target(TARGET))) void NAME(const std::byte* p, std::size_t bytes) {  \
-    for (const std::byte* end = p + bytes; p != end; p += 512)                        \
-      asm volatile(BENCH_STEPS(LINE) : : "r"(p) : "memory", BENCH_REGISTERS);         \
+#define BENCH_READ(NAME, TARGET, LINE)                                                                                                 \
+  __attribute__((target(TARGET))) void NAME(const std::byte* p, std::size_t bytes) {                                                   \
+    for (const std::byte* end = p + bytes; p != end; p += 512) asm volatile(BENCH_STEPS(LINE) : : "r"(p) : "memory", BENCH_REGISTERS); \
   }
 BENCH_READ(read_zmm, "avx512f", BENCH_READ_ZMM)
 BENCH_READ(read_ymm, "avx2", BENCH_READ_YMM)

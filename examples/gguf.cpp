@@ -47,8 +47,7 @@ void skip_values(cursor& in, value_type type, std::uint64_t count, unsigned dept
     }
   } else {
     const std::byte* const values = in.take(count, value_bytes[static_cast<std::size_t>(type)], "the value");
-    if (type == value_type::boolean &&
-        std::any_of(values, values + count, [](std::byte b) { return std::to_integer<unsigned>(b) > 1; })) {
+    if (type == value_type::boolean && std::any_of(values, values + count, [](std::byte b) { return std::to_integer<unsigned>(b) > 1; })) {
       in.fail("a boolean that is neither 0 nor 1");
     }
   }
@@ -58,8 +57,7 @@ std::uint64_t read_count(cursor& in, std::uint64_t min_bytes, const char* what) 
   const auto count = in.number<std::uint64_t>(what);
   if (count > max_count || count > in.remaining() / min_bytes) {
     in.fail(std::string(what) + " is " + number_text(count) + "; " + number_text(in.remaining()) +
-            " bytes remain for entries of at least " + number_text(min_bytes) + ", and at most " +
-            number_text(max_count) + " are read");
+            " bytes remain for entries of at least " + number_text(min_bytes) + ", and at most " + number_text(max_count) + " are read");
   }
   return count;
 }
@@ -69,11 +67,9 @@ template <class List, class KeyOf>
 void check_unique(const cursor& in, const List& list, const char* what, KeyOf key_of) {
   std::vector<std::uint32_t> order(list.size());
   for (std::uint32_t i = 0; i < order.size(); ++i) order[i] = i;
-  std::sort(order.begin(), order.end(),
-            [&](std::uint32_t a, std::uint32_t b) { return key_of(list[a]) < key_of(list[b]); });
-  const auto twin = std::adjacent_find(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
-    return key_of(list[a]) == key_of(list[b]);
-  });
+  std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) { return key_of(list[a]) < key_of(list[b]); });
+  const auto twin =
+      std::adjacent_find(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) { return key_of(list[a]) == key_of(list[b]); });
   if (twin != order.end()) {
     in.fail(std::string(what) + " \"" + printable(key_of(list[*twin])) + "\" is used twice, by entries " +
             number_text(std::min(twin[0], twin[1])) + " and " + number_text(std::max(twin[0], twin[1])));
@@ -105,8 +101,8 @@ std::uint64_t checked_bytes(const cursor& in, const tensor& t) {
   const type_info* const type = find_type(t.type);
   if (type == nullptr || type->block_elements == 0) return 0;
   if (t.dims[0] % type->block_elements != 0) {
-    in.fail("a row has " + number_text(t.dims[0]) + " elements, not a multiple of the block of " +
-            number_text(type->block_elements) + " of " + std::string(type->name));
+    in.fail("a row has " + number_text(t.dims[0]) + " elements, not a multiple of the block of " + number_text(type->block_elements) +
+            " of " + std::string(type->name));
   }
   const std::uint64_t blocks = elements / type->block_elements;
   if (blocks > std::numeric_limits<std::uint64_t>::max() / type->block_bytes) in.fail("the size in bytes overflows");
@@ -129,8 +125,7 @@ tensor read_tensor(cursor& in, std::uint64_t index) {
 }
 
 // Turns offsets, which the file counts from the start of its data, into offsets in the file.
-void place_tensor(cursor& in, tensor& t, std::uint64_t index, std::uint64_t alignment, std::uint64_t data_start,
-                  std::uint64_t file_bytes) {
+void place_tensor(cursor& in, tensor& t, std::uint64_t index, std::uint64_t alignment, std::uint64_t data_start, std::uint64_t file_bytes) {
   in.enter("tensor", index);
   in.named(t.name);
   if (t.offset % alignment != 0) {
@@ -148,16 +143,15 @@ void place_tensor(cursor& in, tensor& t, std::uint64_t index, std::uint64_t alig
 void check_no_overlap(cursor& in, const std::vector<tensor>& tensors) {
   std::vector<std::uint32_t> order(tensors.size());
   for (std::uint32_t i = 0; i < order.size(); ++i) order[i] = i;
-  std::sort(order.begin(), order.end(),
-            [&](std::uint32_t a, std::uint32_t b) { return tensors[a].offset < tensors[b].offset; });
+  std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) { return tensors[a].offset < tensors[b].offset; });
   for (std::size_t i = 1; i < order.size(); ++i) {
     const tensor& before = tensors[order[i - 1]];
     const tensor& after = tensors[order[i]];
     if (before.bytes <= after.offset - before.offset) continue;
     in.enter("tensor", order[i]);
     in.named(after.name);
-    in.fail_at(after.offset, "overlaps tensor \"" + printable(before.name) + "\", " + number_text(before.bytes) +
-                                 " bytes from byte " + number_text(before.offset));
+    in.fail_at(after.offset, "overlaps tensor \"" + printable(before.name) + "\", " + number_text(before.bytes) + " bytes from byte " +
+                                 number_text(before.offset));
   }
 }
 
@@ -194,8 +188,8 @@ void file::read_header() {
     if (entry->type != value_type::uint32) in.fail_at(entry->offset, "general.alignment is not a 32-bit unsigned number");
     alignment_ = *number("general.alignment");
     if (!std::has_single_bit(alignment_) || alignment_ > max_alignment) {
-      in.fail_at(entry->offset, "general.alignment is " + number_text(alignment_) + ", not a power of two of at most " +
-                                    number_text(max_alignment));
+      in.fail_at(entry->offset,
+                 "general.alignment is " + number_text(alignment_) + ", not a power of two of at most " + number_text(max_alignment));
     }
   }
 
@@ -220,8 +214,7 @@ std::optional<std::string_view> file::text(std::string_view key) const {
   if (entry == nullptr || entry->type != value_type::string) return std::nullopt;
   std::uint64_t length = 0;
   std::memcpy(&length, mapping_.data() + entry->offset, sizeof length);
-  return std::string_view(reinterpret_cast<const char*>(mapping_.data() + entry->offset + sizeof length),
-                          static_cast<std::size_t>(length));
+  return std::string_view(reinterpret_cast<const char*>(mapping_.data() + entry->offset + sizeof length), static_cast<std::size_t>(length));
 }
 
 std::optional<std::uint64_t> file::number(std::string_view key) const {

@@ -28,23 +28,35 @@ struct error : std::runtime_error {
 };
 
 struct tensor {
-  std::string_view name;                     // 1 to 255 bytes, unique in the file; any bytes: see printable()
-  std::uint32_t type = 0;                    // ggml's number
-  std::uint32_t n_dims = 0;                  // 0 to 4
+  std::string_view name;                          // 1 to 255 bytes, unique in the file; any bytes: see printable()
+  std::uint32_t type = 0;                         // ggml's number
+  std::uint32_t n_dims = 0;                       // 0 to 4
   std::array<std::uint64_t, 4> dims{1, 1, 1, 1};  // innermost first, each at least 1; of a weight matrix: K, N, 1, 1
-  std::uint64_t offset = 0;                  // from the start of the file, a multiple of the file's alignment
-  std::uint64_t bytes = 0;                   // [offset, offset + bytes) lies in the file; 0: the type's layout is unknown
+  std::uint64_t offset = 0;                       // from the start of the file, a multiple of the file's alignment
+  std::uint64_t bytes = 0;                        // [offset, offset + bytes) lies in the file; 0: the type's layout is unknown
 };
 
 // Numbers as the file has them.
 enum class value_type : std::uint32_t {
-  uint8, int8, uint16, int16, uint32, int32, float32, boolean, string, array, uint64, int64, float64
+  uint8,
+  int8,
+  uint16,
+  int16,
+  uint32,
+  int32,
+  float32,
+  boolean,
+  string,
+  array,
+  uint64,
+  int64,
+  float64
 };
 
 struct metadata {
   std::string_view key;
   value_type type{};
-  std::uint64_t offset = 0;                  // of the value, from the start of the file; checked to lie in it
+  std::uint64_t offset = 0;  // of the value, from the start of the file; checked to lie in it
 };
 
 class file {
@@ -61,13 +73,11 @@ class file {
 
   // The value of a metadata entry; nothing when there is no such key or it is of another type.
   std::optional<std::string_view> text(std::string_view key) const;
-  std::optional<std::uint64_t> number(std::string_view key) const;   // of any unsigned type
+  std::optional<std::uint64_t> number(std::string_view key) const;  // of any unsigned type
 
   const std::byte* data(const tensor& t) const noexcept { return mapping_.data() + t.offset; }
   // Gives back the memory of a part of a tensor's bytes that has been read; see mapped_file::drop_pages.
-  void drop_pages(const tensor& t, std::uint64_t from, std::uint64_t bytes) const noexcept {
-    mapping_.drop_pages(t.offset + from, bytes);
-  }
+  void drop_pages(const tensor& t, std::uint64_t from, std::uint64_t bytes) const noexcept { mapping_.drop_pages(t.offset + from, bytes); }
 
  private:
   void read_header();
@@ -75,7 +85,7 @@ class file {
 
   mapped_file mapping_;
   std::uint32_t version_ = 0;
-  std::uint64_t alignment_ = 32;             // the specification's default
+  std::uint64_t alignment_ = 32;  // the specification's default
   std::vector<tensor> tensors_;
   std::vector<metadata> entries_;
 };

@@ -42,8 +42,8 @@ class cursor {
   // Takes `count` items of `bytes` bytes each; compared by division, so that no product overflows.
   const std::byte* take(std::uint64_t count, std::uint64_t bytes, const char* what) {
     if (count > remaining() / bytes) {
-      fail(std::string("the file is cut short or lies: ") + what + " needs " + number_text(count) + " x " +
-           number_text(bytes) + " bytes, " + number_text(remaining()) + " remain");
+      fail(std::string("the file is cut short or lies: ") + what + " needs " + number_text(count) + " x " + number_text(bytes) +
+           " bytes, " + number_text(remaining()) + " remain");
     }
     const std::byte* const at = data_ + position_;
     position_ += count * bytes;

@@ -67,8 +67,7 @@ void add_options(CLI::App& app, options& o) {
       ->type_name("N")
       ->capture_default_str();
   app.add_option_function<double>(
-         "--min-time", [&o](double ms) { o.min_seconds = 1e-3 * ms; },
-         "milliseconds that a product is repeated for; default: 20")
+         "--min-time", [&o](double ms) { o.min_seconds = 1e-3 * ms; }, "milliseconds that a product is repeated for; default: 20")
       ->check(CLI::Range(0.0, 1e6).description(""))
       ->type_name("MS");
   app.add_option_function<std::uint64_t>(
@@ -134,8 +133,8 @@ int judge_outcomes(const options& o, const gguf::file& file, std::span<const out
     }
     for (const product& p : result.products) {
       if (!(p.nmse <= o.max_nmse)) {
-        complain(result, p.kernel + ", M = " + std::to_string(p.M) + ": an NMSE of " + short_text(p.nmse) +
-                             " is above --max-nmse " + short_text(o.max_nmse));
+        complain(result, p.kernel + ", M = " + std::to_string(p.M) + ": an NMSE of " + short_text(p.nmse) + " is above --max-nmse " +
+                             short_text(o.max_nmse));
       }
     }
   }

@@ -21,13 +21,10 @@ constexpr tg::index_t rows_per_task = 64;
 // memory than the model.
 constexpr std::uint64_t result_bytes = std::uint64_t{128} << 20;
 
-double seconds_now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+double seconds_now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 source_matrix source_of(const gguf::file& file, const gguf::tensor& t) {
-  return {tg::type_id{t.type}, file.data(t), t.bytes / t.dims[1], static_cast<tg::index_t>(t.dims[1]),
-          static_cast<tg::index_t>(t.dims[0])};
+  return {tg::type_id{t.type}, file.data(t), t.bytes / t.dims[1], static_cast<tg::index_t>(t.dims[1]), static_cast<tg::index_t>(t.dims[0])};
 }
 
 tg::index_t rows_at_once(tg::index_t M, tg::index_t N) {

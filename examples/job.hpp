@@ -22,28 +22,28 @@ enum class verdict {
 };
 
 verdict judge(const gguf::tensor& t);
-const char* describe(verdict v);   // "vector, not multiplied", ...
+const char* describe(verdict v);  // "vector, not multiplied", ...
 
 // C = A * W^T for one M.
 struct product {
   tg::index_t M = 0;
-  std::string kernel;              // as tg::last_kernel() names it
-  double seconds = 0;              // of the fastest run
+  std::string kernel;  // as tg::last_kernel() names it
+  double seconds = 0;  // of the fastest run
   double nmse = 0;
 };
 
 struct outcome {
   const gguf::tensor* tensor = nullptr;
   verdict judged = verdict::multiply;
-  std::uint64_t memory = 0;        // bytes that the matrix, its activations and results take
-  bool too_large = false;          // memory is above the limit: nothing was run
+  std::uint64_t memory = 0;  // bytes that the matrix, its activations and results take
+  bool too_large = false;    // memory is above the limit: nothing was run
   double pack_seconds = 0;
   std::uint64_t packed_bytes = 0;
   std::vector<product> products;
 };
 
-double gflops(const gguf::tensor& t, const product& p);        // 2 M N K / second
-double weight_gbps(const gguf::tensor& t, const product& p);   // bytes of the tensor in the file / second
+double gflops(const gguf::tensor& t, const product& p);       // 2 M N K / second
+double weight_gbps(const gguf::tensor& t, const product& p);  // bytes of the tensor in the file / second
 
 // Standard normal numbers, the same for every tensor: A of M x K is the first M * K of them.
 class activations {

@@ -20,8 +20,10 @@ json describe_file(const gguf::file& file, const std::string& path) {
 json describe_tensor(const gguf::tensor& t) {
   json dims = json::array();
   for (std::uint32_t i = 0; i < t.n_dims; ++i) dims.push_back(t.dims[i]);
-  return {{"name", std::string(t.name)}, {"type", gguf::type_name(t.type)}, {"type_number", t.type}, {"dims", dims},
-          {"offset", t.offset},          {"bytes", t.bytes},                {"status", describe(judge(t))}};
+  return {{"name", std::string(t.name)}, {"type", gguf::type_name(t.type)},
+          {"type_number", t.type},       {"dims", dims},
+          {"offset", t.offset},          {"bytes", t.bytes},
+          {"status", describe(judge(t))}};
 }
 
 json describe_outcome(const outcome& o) {

@@ -26,8 +26,8 @@ std::string shape_text(const gguf::tensor& t) {
 }
 
 void print_file(const gguf::file& file) {
-  std::printf("GGUF v%" PRIu32 ", architecture %s, %s, %.1f MB: %zu tensors, %zu metadata entries, alignment %" PRIu64 "\n",
-              file.version(), gguf::printable(file.text("general.architecture").value_or("unknown")).c_str(),
+  std::printf("GGUF v%" PRIu32 ", architecture %s, %s, %.1f MB: %zu tensors, %zu metadata entries, alignment %" PRIu64 "\n", file.version(),
+              gguf::printable(file.text("general.architecture").value_or("unknown")).c_str(),
               gguf::printable(file.text("general.name").value_or("no name")).c_str(), 1e-6 * static_cast<double>(file.size()),
               file.tensors().size(), file.entries().size(), file.alignment());
 }
@@ -45,8 +45,8 @@ table::table(std::span<const gguf::tensor* const> tensors) {
     name_width_ = std::max(name_width_, width_of(gguf::printable(t->name), widest_name));
     shape_width_ = std::max(shape_width_, width_of(shape_text(*t), widest_name));
   }
-  std::printf("%-*s  %-7s  %*s  %-20s  %5s  %10s  %9s  %8s  %8s\n", name_width_, "tensor", "type", shape_width_, "N x K", "kernel",
-              "M", "us", "GFLOP/s", "GB/s", "NMSE");
+  std::printf("%-*s  %-7s  %*s  %-20s  %5s  %10s  %9s  %8s  %8s\n", name_width_, "tensor", "type", shape_width_, "N x K", "kernel", "M",
+              "us", "GFLOP/s", "GB/s", "NMSE");
 }
 
 void table::print(const outcome& o) const {
@@ -147,8 +147,8 @@ void print_summary(const gguf::file& file, std::span<const outcome> outcomes) {
     seconds += o.pack_seconds;
     bytes += static_cast<double>(o.packed_bytes);
   }
-  std::printf("matrices packed: %zu, one at a time, %.1f MB in %.2f s; peak memory %.0f MB for a file of %.0f MB\n", matrices,
-              1e-6 * bytes, seconds, peak_megabytes(), 1e-6 * static_cast<double>(file.size()));
+  std::printf("matrices packed: %zu, one at a time, %.1f MB in %.2f s; peak memory %.0f MB for a file of %.0f MB\n", matrices, 1e-6 * bytes,
+              seconds, peak_megabytes(), 1e-6 * static_cast<double>(file.size()));
 }
 
 progress_bar::progress_bar(std::size_t total) : total_(total), on_(::isatty(STDERR_FILENO) != 0) {}

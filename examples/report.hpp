@@ -12,9 +12,9 @@
 
 namespace gguf_gemm {
 
-std::string shape_text(const gguf::tensor& t);   // "N x K"; of other tensors all dimensions, outermost first
+std::string shape_text(const gguf::tensor& t);  // "N x K"; of other tensors all dimensions, outermost first
 
-void print_file(const gguf::file& file);         // version, architecture, counts
+void print_file(const gguf::file& file);  // version, architecture, counts
 void print_list(std::span<const gguf::tensor* const> tensors);
 
 // One line a product, printed as the outcomes come.
@@ -24,7 +24,7 @@ class table {
   void print(const outcome& o) const;
 
  private:
-  int name_width_ = 6, shape_width_ = 5;   // of the headings
+  int name_width_ = 6, shape_width_ = 5;  // of the headings
 };
 
 // Products by type, shape and M; then what was not multiplied, by type.

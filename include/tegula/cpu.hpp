@@ -28,8 +28,8 @@ struct cpuid_registers {
 // The one seam to the machine.
 struct cpu_probe {
   cpuid_registers (*cpuid)(std::uint32_t leaf, std::uint32_t subleaf);
-  std::uint64_t (*xcr0)();     // asked only if CPUID says that XGETBV may be used
-  int (*request_amx)();        // asks the kernel for the tile state; 0 or the errno of the refusal. Asked only if all else is there
+  std::uint64_t (*xcr0)();  // asked only if CPUID says that XGETBV may be used
+  int (*request_amx)();     // asks the kernel for the tile state; 0 or the errno of the refusal. Asked only if all else is there
 };
 
 // A feature that an ISA needs, and how far it gets on this machine.
@@ -76,6 +76,7 @@ struct feature_bit {
 
 inline constexpr std::uint64_t ymm_states = 0x6, zmm_states = 0xe6, tile_states = 0x60000;
 
+// clang-format off
 inline constexpr feature_bit feature_bits[] = {
     {"avx2", isa::avx2, 7, 0, &cpuid_registers::ebx, 5, ymm_states},
     {"fma", isa::avx2, 1, 0, &cpuid_registers::ecx, 12, ymm_states},
@@ -90,6 +91,7 @@ inline constexpr feature_bit feature_bits[] = {
     {"amx_int8", isa::amx, 7, 0, &cpuid_registers::edx, 25, tile_states},
     {"amx_bf16", isa::amx, 7, 0, &cpuid_registers::edx, 22, tile_states},
 };
+// clang-format on
 
 // An ISA without a feature of its own would count as present wherever the one before it is.
 static_assert([] {
@@ -114,7 +116,8 @@ inline std::string why_amx_was_refused(int error) {
 #if TEGULA_X86
   if (error == EPERM || error == EACCES) return "the kernel denied the tile state (EPERM): a seccomp filter or policy forbids arch_prctl";
   if (error == ENOSPC) return "the kernel denied the tile state (ENOSPC): a thread's sigaltstack is too small for it; enlarge it";
-  if (error == EINVAL || error == EOPNOTSUPP || error == ENOSYS) return "the kernel does not know the tile state: it needs Linux 5.16 or newer";
+  if (error == EINVAL || error == EOPNOTSUPP || error == ENOSYS)
+    return "the kernel does not know the tile state: it needs Linux 5.16 or newer";
 #endif
   return "the kernel denied the tile state (errno " + std::to_string(error) + ")";
 }
@@ -131,7 +134,8 @@ inline cpu_description describe_cpu(const cpu_probe& probe, isa cap = isa::amx) 
     f.enabled = f.in_cpuid && (xcr0 & bit.states) == bit.states;
     if (!f.in_cpuid) f.why_not = "the CPU does not have it";
     else if (!f.enabled) f.why_not = "the operating system does not enable its registers (XCR0)";
-    else if (bit.states == tile_states && !tile_leaf_is_sane(probe)) f.why_not = "CPUID leaf 1D describes no usable tiles, as on some virtual machines";
+    else if (bit.states == tile_states && !tile_leaf_is_sane(probe))
+      f.why_not = "CPUID leaf 1D describes no usable tiles, as on some virtual machines";
     f.permitted = f.why_not.empty();
     d.features.push_back(std::move(f));
   }
@@ -170,7 +174,8 @@ inline int request_amx_permission() {
 }
 inline constexpr cpu_probe native_probe{read_cpuid, read_xcr0, request_amx_permission};
 #else
-inline constexpr cpu_probe native_probe{[](std::uint32_t, std::uint32_t) { return cpuid_registers{}; }, [] { return std::uint64_t{0}; }, [] { return 1; }};
+inline constexpr cpu_probe native_probe{[](std::uint32_t, std::uint32_t) { return cpuid_registers{}; }, [] { return std::uint64_t{0}; },
+                                        [] { return 1; }};
 #endif
 
 inline isa parse_isa(std::string_view name, const char* where) {

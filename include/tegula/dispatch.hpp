@@ -46,7 +46,8 @@ inline isa resolve_isa(std::optional<isa> requested) {
   if (!requested) return best;
   if (*requested <= best) return *requested;
   const std::string obstacle = cpu_report().why_not(*requested);
-  fail_argument("ISA ", name_of(*requested), " cannot run here: ", obstacle.empty() ? "capped at " + std::string(name_of(cap())) : obstacle);
+  fail_argument("ISA ", name_of(*requested),
+                " cannot run here: ", obstacle.empty() ? "capped at " + std::string(name_of(cap())) : obstacle);
 }
 
 // Calls function(kernels) with the entry points of an ISA that can run here.

@@ -86,8 +86,7 @@ class quantized_activations {
 
   // Allocates and fills in one go.
   template <class T, class W, class Executor = serial_executor>
-    requires whole_executor<Executor>
-  quantized_activations(matrix_view<T> a, const W& w, Executor&& executor = {}, gemm_options options = {})
+  requires whole_executor<Executor> quantized_activations(matrix_view<T> a, const W& w, Executor&& executor = {}, gemm_options options = {})
       : quantized_activations(a.rows(), w, options.compute.value_or(compute::exact)) {
     assign(a, executor, options);
   }
@@ -95,7 +94,7 @@ class quantized_activations {
   // Fills it from A[M, K], a task for every 16 rows. Workers that run as (ith, nth) each call it with their share and then wait
   // for each other. Throws std::invalid_argument for another shape than it was made for.
   template <class T, class Executor = serial_executor>
-    requires executor<Executor>
+  requires executor<Executor>
   void assign(matrix_view<T> a, Executor&& executor = {}, gemm_options options = {}) {
     using value = std::remove_const_t<T>;
     static_assert(detail::element<value>, "A holds float, f16 or bf16");
@@ -103,9 +102,8 @@ class quantized_activations {
       detail::fail_argument("A is ", a.rows(), " x ", a.cols(), ", the activations were made for ", rows(), " x ", cols());
     const matrix_view<const value> source(a.row(0), a.rows(), a.cols(), a.stride());
     detail::with_kernels(detail::resolve_isa(options.isa), [&](auto kernels) {
-      executor.parallel_for(store_.blocks(), [&](index_t i) {
-        kernels.prepare(source, i * detail::block_rows, store_.kind(), store_.block(i));
-      });
+      executor.parallel_for(store_.blocks(),
+                            [&](index_t i) { kernels.prepare(source, i * detail::block_rows, store_.kind(), store_.block(i)); });
     });
   }
 
@@ -151,9 +149,7 @@ void run_product(const quantized_activations& a, const packed_matrix<F>& w, matr
     if (c.rows() == 0 || c.cols() == 0) return;
     last_kernel_name = kernel_name<F, decltype(kernels)::template runs<F, Mode>, Mode>.data();
     const task_grid grid(c.rows(), c.cols(), w.cols());
-    executor.parallel_for(grid.size(), [&](index_t i) {
-      kernels.template run<F, Mode>(a.store(), grid[i], w.panels(), c, epilogue);
-    });
+    executor.parallel_for(grid.size(), [&](index_t i) { kernels.template run<F, Mode>(a.store(), grid[i], w.panels(), c, epilogue); });
   });
 }
 
@@ -172,6 +168,10 @@ struct is_activations<matrix_view<T>> : std::bool_constant<element<std::remove_c
 template <class A, class W, class T>
 concept product = is_activations<A>::value && is_weights<W>::value && element<T>;
 
+// A matrix is quantized within the call, so all of it must be done when the product starts.
+template <class E, class A>
+concept executor_for = executor<E> && (std::same_as<A, quantized_activations> || whole_executor<E>);
+
 }  // namespace detail
 
 // C[M, N] = epilogue(A[M, K] * W[N, K]^T).
@@ -189,8 +189,9 @@ concept product = is_activations<A>::value && is_weights<W>::value && element<T>
 // Throws std::invalid_argument for shapes that do not fit, an ISA that cannot run here, or activations of another form; nothing
 // is written then. With executor share(ith, nth), A must be quantized_activations: each worker has only a part of the work.
 template <class W, class T, epilogue Epilogue, class Executor>
-  requires detail::product<quantized_activations, W, T> && executor<Executor>
-void gemm(const quantized_activations& a, const W& w, matrix_view<T> c, const Epilogue& epilogue, Executor&& executor, gemm_options options = {}) {
+requires detail::product<quantized_activations, W, T> && executor<Executor>
+void gemm(const quantized_activations& a, const W& w, matrix_view<T> c, const Epilogue& epilogue, Executor&& executor,
+          gemm_options options = {}) {
   if constexpr (std::is_same_v<W, any_packed_matrix>) {
     w.visit([&](const auto& typed) { gemm(a, typed, c, epilogue, executor, options); });
   } else {
@@ -203,35 +204,36 @@ void gemm(const quantized_activations& a, const W& w, matrix_view<T> c, const Ep
 }
 
 template <class A, class W, class T, epilogue Epilogue, class Executor>
-  requires detail::product<matrix_view<A>, W, T> && whole_executor<Executor>
+requires detail::product<matrix_view<A>, W, T> && whole_executor<Executor>
 void gemm(matrix_view<A> a, const W& w, matrix_view<T> c, const Epilogue& epilogue, Executor&& executor, gemm_options options = {}) {
   detail::check_shapes(a, w, c);
   gemm(quantized_activations(a, w, executor, options), w, c, epilogue, executor, options);
 }
 
 template <class A, class W, class T, epilogue Epilogue>
-  requires detail::product<A, W, T>
+requires detail::product<A, W, T>
 void gemm(const A& a, const W& w, matrix_view<T> c, const Epilogue& epilogue, gemm_options options = {}) {
   gemm(a, w, c, epilogue, serial_executor{}, options);
 }
 
 template <class A, class W, class T, class Executor>
-  requires detail::product<A, W, T> && executor<Executor>
+requires detail::product<A, W, T> && detail::executor_for<Executor, A>
 void gemm(const A& a, const W& w, matrix_view<T> c, Executor&& executor, gemm_options options = {}) {
   gemm(a, w, c, identity_epilogue{}, executor, options);
 }
 
 template <class A, class W, class T>
-  requires detail::product<A, W, T>
+requires detail::product<A, W, T>
 void gemm(const A& a, const W& w, matrix_view<T> c, gemm_options options = {}) {
   gemm(a, w, c, identity_epilogue{}, serial_executor{}, options);
 }
 
-// Blocks of F, as they lie in a GGUF file (any alignment), to `count` floats, the same bits on every ISA. Of options only isa counts. Throws std::invalid_argument for a count that is
-// no multiple of the block.
+// Blocks of F, as they lie in a GGUF file (any alignment), to `count` floats, the same bits on every ISA. Of options only isa counts.
+// Throws std::invalid_argument for a count that is no multiple of the block.
 template <block_format F>
 void dequantize(const void* blocks, float* out, index_t count, gemm_options options = {}) {
-  if (count > 0 && (blocks == nullptr || out == nullptr)) detail::fail_argument("dequantize ", count, " weights of ", F::name, " without data");
+  if (count > 0 && (blocks == nullptr || out == nullptr))
+    detail::fail_argument("dequantize ", count, " weights of ", F::name, " without data");
   if (count < 0 || count % detail::traits<F>::block_k != 0)
     detail::fail_argument("dequantize ", count, " weights of ", F::name, ": must be a multiple of the block, ", detail::traits<F>::block_k);
   detail::with_kernels(detail::resolve_isa(options.isa),

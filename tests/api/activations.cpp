@@ -37,8 +37,7 @@ TEST_CASE("activations are reused for weights of every type of their form", "[ac
       const tg::any_packed_matrix w = problem::weights(type, 3);
       INFO("made for " << made_for.name << ", used with " << type.name);
       CHECK(difference(product(bf16, w), multiply(p.a, M, w, {.options = {.compute = tg::compute::bf16}}), N) == "");
-      if (type.quantized == made_for.quantized)
-        CHECK(difference(product(exact, w), multiply(p.a, M, w), N) == "");
+      if (type.quantized == made_for.quantized) CHECK(difference(product(exact, w), multiply(p.a, M, w), N) == "");
       else
         check_names(message_of<std::invalid_argument>([&] { product(exact, w); }),
                     {type.name, "exact", type.quantized ? "int8" : "f32", type.quantized ? "held as f32" : "held as int8",

@@ -79,9 +79,7 @@ TEST_CASE("a whole Sapphire Rapids has AMX", "[cpu]") {
 
 TEST_CASE("each missing feature costs the ISAs that need it, and no other", "[cpu]") {
   for (const tg::detail::feature_bit& bit : tg::detail::feature_bits) {
-    const tg::cpu_description d = with([&](machine& m) {
-      m.leaves[{bit.leaf, bit.subleaf}].*bit.reg &= ~(1u << bit.bit);
-    });
+    const tg::cpu_description d = with([&](machine& m) { m.leaves[{bit.leaf, bit.subleaf}].*bit.reg &= ~(1u << bit.bit); });
     INFO(bit.name);
     CHECK(static_cast<int>(d.best) == static_cast<int>(bit.needed_by) - 1);
     CHECK(d.why_not(bit.needed_by) == std::string(bit.name) + ": the CPU does not have it");

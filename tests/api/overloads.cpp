@@ -107,6 +107,8 @@ TEST_CASE("views refuse what is no matrix", "[views][errors]") {
   check_names(message_of<std::invalid_argument>([&] { view(x, 1, -2); }), {"1 x -2"});
   check_names(message_of<std::invalid_argument>([&] { view(x, 2, 2, 1); }), {"2 x 2", "stride of 1"});
   check_names(message_of<std::invalid_argument>([&] { view(nullptr, 2, 2); }), {"2 x 2", "without data"});
+  check_names(message_of<std::invalid_argument>([&] { view(x, tg::index_t{1} << 40, 1, tg::index_t{1} << 40); }),
+              {"1099511627776", "64 bits"});
   CHECK(view(nullptr, 0, 2).cols() == 2);
   CHECK(view(nullptr, 2, 0).rows() == 2);
   CHECK(view(x, 2, 1, 2).row(1) == x + 2);
@@ -118,11 +120,25 @@ TEST_CASE("dequantize checks its count", "[dequantize][errors]") {
   check_names(message_of<std::invalid_argument>([&] { tg::dequantize<tg::q4_k>(blocks, out, 100); }), {"100", "q4_k", "256"});
   check_names(message_of<std::invalid_argument>([&] { tg::dequantize(tg::type_id{2}, blocks, out, -32); }), {"-32", "q4_0", "32"});
   check_names(message_of<std::invalid_argument>([&] { tg::dequantize(tg::type_id{77}, blocks, out, 32); }), {"77"});
+  check_names(message_of<std::invalid_argument>([&] { tg::dequantize<tg::q4_k>(nullptr, out, 256); }), {"256", "q4_k", "without data"});
   tg::dequantize<tg::q4_k>(nullptr, nullptr, 0);
 }
 
-TEST_CASE("an empty product names its kernel and touches nothing", "[gemm]") {
-  const problem p;
-  tg::gemm(tg::matrix_view<const float>(nullptr, 0, K), p.w, tg::matrix_view<float>(nullptr, 0, N), {.isa = tg::isa::scalar});
+TEST_CASE("an empty product runs no kernel and touches nothing", "[gemm]") {
+  problem p;
+  tg::gemm(tg::matrix_view<const float>(p.values.data(), M, K), p.w, tg::matrix_view<float>(p.out.data(), M, N), {.isa = tg::isa::scalar});
+  tg::set_max_isa(tg::isa::scalar);
+  tg::gemm(tg::matrix_view<const float>(nullptr, 0, K), p.w, tg::matrix_view<float>(nullptr, 0, N), {.compute = tg::compute::bf16});
+  tg::set_max_isa(tg::isa::amx);
   CHECK(tg::last_kernel() == "q8_0 scalar exact");
 }
+
+// A share does a part of the tasks: what needs all of them at once must not take it.
+template <class A, class W>
+concept gemm_takes_share = requires(A a, W w, tg::matrix_view<float> c, tg::share s) {
+  tg::gemm(a, w, c, s);
+};
+static_assert(gemm_takes_share<const tg::quantized_activations&, const tg::any_packed_matrix&>);
+static_assert(!gemm_takes_share<tg::matrix_view<const float>, const tg::any_packed_matrix&>);
+static_assert(
+    !std::is_constructible_v<tg::quantized_activations, tg::matrix_view<const float>, const tg::packed_matrix<tg::q4_k>&, tg::share>);

@@ -96,7 +96,9 @@ TEST_CASE("pack errors name their numbers", "[pack][errors]") {
   check_names(message_of<std::invalid_argument>([&] { tg::pack(q4_0, none, {.N = 3, .K = 33}); }), {"q4_0", "33", "32"});
   check_names(message_of<std::invalid_argument>([&] { tg::pack(q4_0, none, {.N = -5, .K = 32}); }), {"N = -5", "K = 32"});
   check_names(message_of<std::invalid_argument>([&] { tg::pack(q4_0, none, {.N = 5, .K = -32}); }), {"K = -32"});
-  check_names(message_of<std::invalid_argument>([&] { tg::pack(q4_0, none, {.N = (tg::index_t{1} << 31) + 1, .K = 32}); }), {"2147483649"});
+  check_names(message_of<std::invalid_argument>([&] { tg::pack(q4_0, none, {.N = (tg::index_t{1} << 30) + 1, .K = 32}); }),
+              {"1073741825", "1073741824"});
+  check_names(message_of<std::invalid_argument>([&] { tg::pack(q4_0, nullptr, {.N = 3, .K = 32}); }), {"no blocks", "3 rows"});
   check_names(message_of<std::invalid_argument>([&] { tg::pack(tg::type_id{99}, none, {.N = 1, .K = 32}); }), {"99", "not supported"});
 
   tg::packed_matrix<tg::q8_0> w({.N = 20, .K = 32});
@@ -122,6 +124,13 @@ TEST_CASE("visit and supported know the list of types", "[types]") {
   CHECK(!tg::supported(tg::type_id{9999}));
   CHECK(!tg::supported(tg::type_id{-1}));
   check_names(message_of<std::invalid_argument>([] { tg::visit(tg::type_id{9999}, [](auto) {}); }), {"9999"});
+}
+
+TEST_CASE("a matrix that was moved from is empty", "[pack]") {
+  tg::packed_matrix<tg::q8_0> w({.N = 20, .K = 32});
+  const tg::packed_matrix<tg::q8_0> taken = std::move(w);
+  CHECK((taken.rows() == 20 && taken.bytes() == 2 * 576));
+  CHECK((w.rows() == 0 && w.cols() == 0 && w.bytes() == 0));  // NOLINT: that it may be asked is what is tested
 }
 
 TEST_CASE("packed matrices copy and move", "[pack]") {

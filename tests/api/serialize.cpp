@@ -161,9 +161,16 @@ TEST_CASE("a header that lies", "[serialize][errors]") {
   check_names(fails([](auto& h) { h.K = 100; }), {"100"});
   check_names(fails([](auto& h) { h.N = 1000; }), {"1000", "corrupt"});
   check_names(fails([](auto& h) { h.payload_bytes += 64; }), {"corrupt"});
+  // Sizes whose bytes do not fit 64 bits.
+  check_names(fails([](auto& h) {
+                h.type = tg::f32::id.value;
+                h.N = h.K = tg::index_t{1} << 31;
+                h.payload_bytes = 0;
+              }),
+              {"corrupt", "2147483648"});
   check_names(fails([](auto& h) { h.payload_checksum ^= 1; }), {"checksum of its panels"});
   check_names(fails([](auto& h) {
-                h.N = h.K = tg::index_t{1} << 31;
+                h.N = h.K = tg::index_t{1} << 30;
                 h.payload_bytes = tg::packed_matrix<tg::q4_k>::packed_bytes({h.N, h.K});
               }),
               {"truncated"});

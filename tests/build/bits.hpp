@@ -53,12 +53,9 @@ std::vector<unsigned char> weights(tg::index_t N, tg::index_t K, std::uint64_t s
   } else {
     constexpr std::size_t size = sizeof(typename F::element);
     for (std::size_t at = 0; at < data.size(); at += size) {
-      if constexpr (std::is_same_v<F, tg::f16>)
-        put(&data[at], half(g));
-      else if constexpr (std::is_same_v<F, tg::bf16>)
-        put(&data[at], static_cast<std::uint16_t>(single(g) >> 16));
-      else
-        put(&data[at], single(g));
+      if constexpr (std::is_same_v<F, tg::f16>) put(&data[at], half(g));
+      else if constexpr (std::is_same_v<F, tg::bf16>) put(&data[at], static_cast<std::uint16_t>(single(g) >> 16));
+      else put(&data[at], single(g));
     }
   }
   return data;
@@ -70,12 +67,9 @@ std::vector<T> activations(tg::index_t M, tg::index_t K, std::uint64_t seed) {
   generator g(seed);
   std::vector<T> a(static_cast<std::size_t>(M * K));
   for (T& x : a) {
-    if constexpr (std::is_same_v<T, tg::f16>)
-      x.bits = half(g);
-    else if constexpr (std::is_same_v<T, tg::bf16>)
-      x.bits = static_cast<std::uint16_t>(single(g) >> 16);
-    else
-      x = std::bit_cast<float>(single(g));
+    if constexpr (std::is_same_v<T, tg::f16>) x.bits = half(g);
+    else if constexpr (std::is_same_v<T, tg::bf16>) x.bits = static_cast<std::uint16_t>(single(g) >> 16);
+    else x = std::bit_cast<float>(single(g));
   }
   return a;
 }

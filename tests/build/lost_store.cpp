@@ -34,7 +34,8 @@ TEGULA_NOINLINE inline void lost_store_probe(const std::byte* a, const std::byte
   alignas(64) std::byte scratch[1024];
   const auto fill = [&](const std::byte* from) TEGULA_LAMBDA_INLINE {
     typedef std::uint8_t bytes __attribute__((vector_size(64)));
-    TEGULA_UNROLL for (int r = 0; r < 16; ++r) {
+    TEGULA_UNROLL
+    for (int r = 0; r < 16; ++r) {
       bytes row;
       __builtin_memcpy(&row, from + r * 64, 64);
       row += row;

@@ -64,8 +64,7 @@ std::string read_file(const std::string& path) {
 template <class T>
 T read_struct(const std::string& bytes, std::uint64_t offset, const std::string& path) {
   if (offset > bytes.size() || bytes.size() - offset < sizeof(T)) {
-    fail(path + ": ends at byte " + std::to_string(bytes.size()) + ", a header at byte " +
-         std::to_string(offset) + " is missing");
+    fail(path + ": ends at byte " + std::to_string(bytes.size()) + ", a header at byte " + std::to_string(offset) + " is missing");
   }
   T value;
   std::memcpy(&value, bytes.data() + offset, sizeof value);
@@ -83,8 +82,7 @@ void kernel_payload(const std::string& path) {
   const std::uint64_t sectors = header.setup_sects != 0 ? header.setup_sects : 4;
   const std::uint64_t begin = (sectors + 1) * 512 + header.payload_offset;
   if (begin + header.payload_length > image.size() || header.payload_length < 4) {
-    fail(path + ": truncated: the kernel should end at byte " +
-         std::to_string(begin + header.payload_length));
+    fail(path + ": truncated: the kernel should end at byte " + std::to_string(begin + header.payload_length));
   }
   const std::string_view payload(image.data() + begin, header.payload_length - 4);
   if (!payload.starts_with("\x02\x21\x4c\x18")) {
@@ -124,8 +122,7 @@ void kernel_image(const std::string& path, const std::string& out_path) {
   std::ofstream out(out_path, std::ios::binary);
   out.write(image.data(), static_cast<std::streamsize>(image.size()));
   if (!out.flush()) fail("cannot write " + out_path);
-  std::printf("0x%llx\n",
-              static_cast<unsigned long long>(read_struct<Elf64_Ehdr>(elf, 0, path).e_entry));
+  std::printf("0x%llx\n", static_cast<unsigned long long>(read_struct<Elf64_Ehdr>(elf, 0, path).e_entry));
 }
 
 // ---- boot image: the first 36 KiB of RAM ------------------------------------------------------
@@ -171,8 +168,7 @@ boot_params make_boot_params(std::uint64_t memory_mib, std::uint32_t initrd_byte
 void boot_image(const arguments& args) {
   const std::string &out_path = args[0], &command_line = args[4];
   if (command_line.size() > 2047) {
-    fail("the kernel command line has " + std::to_string(command_line.size()) +
-         " characters, 2047 is the most");
+    fail("the kernel command line has " + std::to_string(command_line.size()) + " characters, 2047 is the most");
   }
   const auto initrd_bytes = static_cast<std::uint32_t>(std::stoul(args[2]));
   std::string image(boot_image_end, '\0');
@@ -214,15 +210,12 @@ class cpio_writer {
   }
 
  private:
-  void add_entry(const std::string& name, unsigned mode, std::string_view content,
-                 unsigned device_major = 0, unsigned device_minor = 0) {
+  void add_entry(const std::string& name, unsigned mode, std::string_view content, unsigned device_major = 0, unsigned device_minor = 0) {
     if (content.size() > 0x7fff'ffff) fail(name + ": larger than 2 GiB");
     char header[111];
-    std::snprintf(header, sizeof header,
-                  "070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X",
-                  /*inode*/ ++entries_, mode, /*uid*/ 0, /*gid*/ 0, /*links*/ 1, /*mtime*/ 0,
-                  static_cast<unsigned>(content.size()), /*device*/ 0, 0, device_major,
-                  device_minor, static_cast<unsigned>(name.size() + 1), /*checksum*/ 0);
+    std::snprintf(header, sizeof header, "070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X",
+                  /*inode*/ ++entries_, mode, /*uid*/ 0, /*gid*/ 0, /*links*/ 1, /*mtime*/ 0, static_cast<unsigned>(content.size()),
+                  /*device*/ 0, 0, device_major, device_minor, static_cast<unsigned>(name.size() + 1), /*checksum*/ 0);
     write(std::string(header) + name + '\0');
     write(content);
   }
@@ -248,8 +241,7 @@ void add_host_file(cpio_writer& archive, const fs::path& guest, const fs::path& 
 void add_host_path(cpio_writer& archive, const std::string& option) {
   const auto equals = option.find('=');
   const fs::path host = equals == std::string::npos ? option : option.substr(equals + 1);
-  const fs::path named =
-      equals == std::string::npos ? fs::absolute(host) : fs::path(option.substr(0, equals));
+  const fs::path named = equals == std::string::npos ? fs::absolute(host) : fs::path(option.substr(0, equals));
   const fs::path guest = ("/" / named).lexically_normal().relative_path();
   if (!fs::exists(host)) fail("--file " + option + ": there is no " + host.string());
   if (!fs::is_directory(host)) return add_host_file(archive, guest, host);

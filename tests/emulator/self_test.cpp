@@ -47,19 +47,20 @@ struct alignas(64) tile {
 int ask_for_amx() { return syscall(SYS_arch_prctl, 0x1023, 18) == 0 ? 0 : errno; }
 
 // tmm0 = c + a * b, by the instruction PRODUCT.
-#define SELF_TEST_TILE_PRODUCT(PRODUCT, c, a, b)                                                 \
-  do {                                                                                           \
-    const tile_config config;                                                                    \
-    asm volatile("ldtilecfg %0\n\t"                                                              \
-                 "tileloadd (%1,%4,1), %%tmm0\n\t"                                               \
-                 "tileloadd (%2,%4,1), %%tmm1\n\t"                                               \
-                 "tileloadd (%3,%4,1), %%tmm2\n\t" PRODUCT                                       \
-                 " %%tmm2, %%tmm1, %%tmm0\n\t"                                                   \
-                 "tilestored %%tmm0, (%1,%4,1)\n\t"                                              \
-                 "tilerelease"                                                                   \
-                 :                                                                               \
-                 : "m"(config), "r"(&(c)), "r"(&(a)), "r"(&(b)), "r"(std::int64_t{row_bytes})    \
-                 : "memory");                                                                    \
+#define SELF_TEST_TILE_PRODUCT(PRODUCT, c, a, b)                                     \
+  do {                                                                               \
+    const tile_config config;                                                        \
+    asm volatile(                                                                    \
+        "ldtilecfg %0\n\t"                                                           \
+        "tileloadd (%1,%4,1), %%tmm0\n\t"                                            \
+        "tileloadd (%2,%4,1), %%tmm1\n\t"                                            \
+        "tileloadd (%3,%4,1), %%tmm2\n\t" PRODUCT                                    \
+        " %%tmm2, %%tmm1, %%tmm0\n\t"                                                \
+        "tilestored %%tmm0, (%1,%4,1)\n\t"                                           \
+        "tilerelease"                                                                \
+        :                                                                            \
+        : "m"(config), "r"(&(c)), "r"(&(a)), "r"(&(b)), "r"(std::int64_t{row_bytes}) \
+        : "memory");                                                                 \
   } while (false)
 
 int amx_int8() {
@@ -67,9 +68,12 @@ int amx_int8() {
   std::mt19937 random(1);
   tile<std::int8_t> a, b;  // b: [k/4][n][k%4], as the instruction wants it
   tile<std::int32_t> c, expected;
-  for (auto& row : a.at) for (auto& x : row) x = static_cast<std::int8_t>(random());
-  for (auto& row : b.at) for (auto& x : row) x = static_cast<std::int8_t>(random());
-  for (auto& row : c.at) for (auto& x : row) x = static_cast<std::int32_t>(random() % 1000);
+  for (auto& row : a.at)
+    for (auto& x : row) x = static_cast<std::int8_t>(random());
+  for (auto& row : b.at)
+    for (auto& x : row) x = static_cast<std::int8_t>(random());
+  for (auto& row : c.at)
+    for (auto& x : row) x = static_cast<std::int32_t>(random() % 1000);
   expected = c;
   for (int m = 0; m < rows; ++m)
     for (int n = 0; n < columns; ++n)
@@ -87,14 +91,16 @@ int amx_bf16() {
   const auto number = [&] { return static_cast<float>(random() % 64) - 32.0f; };
   tile<std::uint16_t> a, b;  // b: [k/2][n][k%2]
   tile<float> c, expected;
-  for (auto& row : a.at) for (auto& x : row) x = bits(number());
-  for (auto& row : b.at) for (auto& x : row) x = bits(number());
-  for (auto& row : c.at) for (auto& x : row) x = number();
+  for (auto& row : a.at)
+    for (auto& x : row) x = bits(number());
+  for (auto& row : b.at)
+    for (auto& x : row) x = bits(number());
+  for (auto& row : c.at)
+    for (auto& x : row) x = number();
   expected = c;
   for (int m = 0; m < rows; ++m)
     for (int n = 0; n < columns; ++n)
-      for (int k = 0; k < 32; ++k)
-        expected.at[m][n] += value(a.at[m][k]) * value(b.at[k / 2][2 * n + k % 2]);
+      for (int k = 0; k < 32; ++k) expected.at[m][n] += value(a.at[m][k]) * value(b.at[k / 2][2 * n + k % 2]);
   SELF_TEST_TILE_PRODUCT("tdpbf16ps", c, a, b);
   return std::memcmp(&c, &expected, sizeof c) == 0 ? 0 : fail("tdpbf16ps: wrong product");
 }
@@ -133,19 +139,18 @@ int amx_absent() {
 int amx_switch() {
   if (ask_for_amx() != 0) return fail("no permission for AMX");
   tile<std::int32_t> before, after;
-  for (auto& row : before.at) for (auto& x : row) x = 12345;
+  for (auto& row : before.at)
+    for (auto& x : row) x = 12345;
   const tile_config config;
   const auto load = [&] {
-    asm volatile("ldtilecfg %0\n\ttileloadd (%1,%2,1), %%tmm0"
-                 : : "m"(config), "r"(&before), "r"(std::int64_t{row_bytes}) : "memory");
+    asm volatile("ldtilecfg %0\n\ttileloadd (%1,%2,1), %%tmm0" : : "m"(config), "r"(&before), "r"(std::int64_t{row_bytes}) : "memory");
   };
   load();
   std::thread([&] {
     const tile_config own;
     asm volatile("ldtilecfg %0\n\ttilezero %%tmm0\n\ttilerelease" : : "m"(own));
   }).join();
-  asm volatile("tilestored %%tmm0, (%0,%1,1)\n\ttilerelease"
-               : : "r"(&after), "r"(std::int64_t{row_bytes}) : "memory");
+  asm volatile("tilestored %%tmm0, (%0,%1,1)\n\ttilerelease" : : "r"(&after), "r"(std::int64_t{row_bytes}) : "memory");
   return std::memcmp(&before, &after, sizeof before) == 0 ? 0 : fail("tile data was lost");
 }
 
@@ -153,9 +158,14 @@ int amx_switch() {
 
 int avx2() {
   std::int32_t sum[8];
-  asm volatile("vpcmpeqd %%ymm0, %%ymm0, %%ymm0\n\tvpaddd %%ymm0, %%ymm0, %%ymm0\n\t"
-               "vmovdqu %%ymm0, %0\n\tvzeroupper" : "=m"(sum) : : "xmm0");
-  for (const std::int32_t x : sum) if (x != -2) return fail("vpaddd: wrong sum");
+  asm volatile(
+      "vpcmpeqd %%ymm0, %%ymm0, %%ymm0\n\tvpaddd %%ymm0, %%ymm0, %%ymm0\n\t"
+      "vmovdqu %%ymm0, %0\n\tvzeroupper"
+      : "=m"(sum)
+      :
+      : "xmm0");
+  for (const std::int32_t x : sum)
+    if (x != -2) return fail("vpaddd: wrong sum");
   return 0;
 }
 
@@ -163,10 +173,14 @@ int avx2() {
 int avx512_vnni() {
   const std::uint32_t a = 0xc8c8c8c8, b = 0xfdfdfdfd, c = 100;
   std::int32_t sum[16];
-  asm volatile("vpbroadcastd %1, %%zmm0\n\tvpbroadcastd %2, %%zmm1\n\tvpbroadcastd %3, %%zmm2\n\t"
-               "vpdpbusd %%zmm1, %%zmm0, %%zmm2\n\tvmovdqu32 %%zmm2, %0\n\tvzeroupper"
-               : "=m"(sum) : "m"(a), "m"(b), "m"(c) : "xmm0", "xmm1", "xmm2");
-  for (const std::int32_t x : sum) if (x != 100 - 2400) return fail("vpdpbusd: wrong sum");
+  asm volatile(
+      "vpbroadcastd %1, %%zmm0\n\tvpbroadcastd %2, %%zmm1\n\tvpbroadcastd %3, %%zmm2\n\t"
+      "vpdpbusd %%zmm1, %%zmm0, %%zmm2\n\tvmovdqu32 %%zmm2, %0\n\tvzeroupper"
+      : "=m"(sum)
+      : "m"(a), "m"(b), "m"(c)
+      : "xmm0", "xmm1", "xmm2");
+  for (const std::int32_t x : sum)
+    if (x != 100 - 2400) return fail("vpdpbusd: wrong sum");
   return 0;
 }
 

@@ -165,10 +165,8 @@ TEST_CASE("NaN and Inf weights stay in their column", "[nonfinite]") {
     for (const tg::index_t n : {0, 17, 34}) {
       const float bad = n == 17 ? inf : not_a_number;
       const tg::index_t b = n * row_blocks + (n == 34 ? row_blocks - 1 : 0);
-      if (type.id.value == 0)
-        std::memcpy(blocks.data() + 4 * b, &bad, 4);
-      else
-        set_half(blocks, type, b, type.quantized ? type.d_at : 0, type.id == tg::bf16::id ? tg::bf16(bad).bits : tg::f16(bad).bits);
+      if (type.id.value == 0) std::memcpy(blocks.data() + 4 * b, &bad, 4);
+      else set_half(blocks, type, b, type.quantized ? type.d_at : 0, type.id == tg::bf16::id ? tg::bf16(bad).bits : tg::f16(bad).bits);
     }
     const tg::any_packed_matrix w = pack(type, blocks.data(), N, K);
     for (const tg::compute mode : {tg::compute::exact, tg::compute::bf16})

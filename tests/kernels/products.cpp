@@ -122,10 +122,8 @@ TEST_CASE("rows with a stride", "[views]") {
       std::vector<float> dense, expected = multiply(p.a, p.M, p.w, on(isa));
       bool gaps_kept = true;
       for (tg::index_t i = 0; i < p.M * ldc; ++i)
-        if (i % ldc < p.N)
-          dense.push_back(c[static_cast<std::size_t>(i)]);
-        else
-          gaps_kept = gaps_kept && c[static_cast<std::size_t>(i)] == -7.f;
+        if (i % ldc < p.N) dense.push_back(c[static_cast<std::size_t>(i)]);
+        else gaps_kept = gaps_kept && c[static_cast<std::size_t>(i)] == -7.f;
       INFO(type.name << " " << tg::name_of(isa));
       CHECK(difference(dense, expected, p.N) == "");
       CHECK(gaps_kept);

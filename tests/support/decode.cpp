@@ -140,20 +140,13 @@ block q6_k(const unsigned char* p) {
 
 std::optional<block> decode(tg::type_id type, const unsigned char* bytes) {
   switch (type.value) {
-    case 2:
-      return q4_0(bytes);
-    case 3:
-      return q4_1(bytes);
-    case 8:
-      return q8_0(bytes);
-    case 12:
-      return q4_k(bytes);
-    case 13:
-      return q5_k(bytes);
-    case 14:
-      return q6_k(bytes);
-    default:
-      return std::nullopt;
+    case 2: return q4_0(bytes);
+    case 3: return q4_1(bytes);
+    case 8: return q8_0(bytes);
+    case 12: return q4_k(bytes);
+    case 13: return q5_k(bytes);
+    case 14: return q6_k(bytes);
+    default: return std::nullopt;
   }
 }
 

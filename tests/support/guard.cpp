@@ -70,9 +70,7 @@ void operator delete(void* p, std::align_val_t) noexcept {
   if (p == nullptr) return;
   header h;
   std::memcpy(&h, static_cast<unsigned char*>(p) - sizeof h, sizeof h);
-  if (h.mapped != 0)
-    munmap(h.base, h.mapped);
-  else
-    std::free(h.base);
+  if (h.mapped != 0) munmap(h.base, h.mapped);
+  else std::free(h.base);
 }
 void operator delete(void* p, std::size_t, std::align_val_t alignment) noexcept { operator delete(p, alignment); }

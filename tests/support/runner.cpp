@@ -22,14 +22,10 @@ void multiply(const tg::quantized_activations& a, const tg::any_packed_matrix& w
   }
   static_assert(detail::shards == 4);
   switch (place % detail::shards) {
-    case 0:
-      return detail::multiply_in<0>(a, w, c, how);
-    case 1:
-      return detail::multiply_in<1>(a, w, c, how);
-    case 2:
-      return detail::multiply_in<2>(a, w, c, how);
-    default:
-      return detail::multiply_in<3>(a, w, c, how);
+    case 0: return detail::multiply_in<0>(a, w, c, how);
+    case 1: return detail::multiply_in<1>(a, w, c, how);
+    case 2: return detail::multiply_in<2>(a, w, c, how);
+    default: return detail::multiply_in<3>(a, w, c, how);
   }
 }
 

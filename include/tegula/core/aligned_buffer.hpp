@@ -16,7 +16,7 @@ class aligned_buffer {
 
   aligned_buffer() = default;
   explicit aligned_buffer(std::size_t bytes)
-      : data_(bytes == 0 ? nullptr : static_cast<std::byte*>(::operator new(bytes, std::align_val_t{alignment}))), size_(bytes) {}
+      : data_(bytes == 0 ? nullptr : static_cast<std::byte*>(::operator new (bytes, std::align_val_t{alignment}))), size_(bytes) {}
   aligned_buffer(const aligned_buffer& other) : aligned_buffer(other.size_) {
     if (size_ != 0) std::memcpy(data_, other.data_, size_);
   }
@@ -27,7 +27,7 @@ class aligned_buffer {
     return *this;
   }
   ~aligned_buffer() {
-    if (data_ != nullptr) ::operator delete(data_, std::align_val_t{alignment});
+    if (data_ != nullptr) ::operator delete (data_, std::align_val_t{alignment});
   }
 
   [[nodiscard]] std::byte* data() noexcept { return data_; }

@@ -56,8 +56,8 @@
 // -ffast-math must not reach the kernels either: it would reorder the one order of exact mode.
 #if defined(__clang__)
 #define TEGULA_BEGIN_TARGET(features) \
-  TEGULA_PRAGMA(float_control(push)) TEGULA_PRAGMA(float_control(precise, on)) \
-  TEGULA_PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
+  TEGULA_PRAGMA(float_control(push))  \
+  TEGULA_PRAGMA(float_control(precise, on)) TEGULA_PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
 #define TEGULA_END_TARGET TEGULA_PRAGMA(clang attribute pop) TEGULA_PRAGMA(float_control(pop))
 #define TEGULA_BEGIN_PRECISE TEGULA_PRAGMA(float_control(push)) TEGULA_PRAGMA(float_control(precise, on))
 #define TEGULA_END_PRECISE TEGULA_PRAGMA(float_control(pop))
@@ -67,8 +67,7 @@
 #else
 #define TEGULA_NO_FAST_MATH
 #endif
-#define TEGULA_BEGIN_TARGET(features) \
-  TEGULA_PRAGMA(GCC push_options) TEGULA_PRAGMA(GCC target(features)) TEGULA_NO_FAST_MATH
+#define TEGULA_BEGIN_TARGET(features) TEGULA_PRAGMA(GCC push_options) TEGULA_PRAGMA(GCC target(features)) TEGULA_NO_FAST_MATH
 #define TEGULA_END_TARGET TEGULA_PRAGMA(GCC pop_options)
 #define TEGULA_BEGIN_PRECISE TEGULA_PRAGMA(GCC push_options) TEGULA_NO_FAST_MATH
 #define TEGULA_END_PRECISE TEGULA_PRAGMA(GCC pop_options)

@@ -15,7 +15,9 @@ struct any_task {
 }  // namespace detail
 
 template <class E>
-concept executor = requires(E& e, index_t n) { e.parallel_for(n, detail::any_task{}); };
+concept executor = requires(E& e, index_t n) {
+  e.parallel_for(n, detail::any_task{});
+};
 
 // True for an executor that does only a part of the tasks in a call, because other workers make the same call and do the rest.
 // What such a call computes is complete only when all have returned, so nothing that it makes first can be used in it.

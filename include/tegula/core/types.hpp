@@ -16,7 +16,8 @@ using index_t = std::int64_t;
 struct type_id {
   std::uint32_t value = 0;
   // A number outside 32 bits becomes one that no type has.
-  constexpr explicit type_id(std::int64_t number) : value(number == static_cast<std::uint32_t>(number) ? static_cast<std::uint32_t>(number) : ~0u) {}
+  constexpr explicit type_id(std::int64_t number)
+      : value(number == static_cast<std::uint32_t>(number) ? static_cast<std::uint32_t>(number) : ~0u) {}
   friend constexpr bool operator==(type_id, type_id) = default;
 };
 

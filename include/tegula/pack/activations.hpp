@@ -18,8 +18,8 @@ namespace tegula::inline TEGULA_ABI {
 
 namespace detail {
 
-inline constexpr int block_rows = 16;   // rows of A in a block: the rows of a tile
-inline constexpr int scale_k = 256;     // weights of K that share an activation scale
+inline constexpr int block_rows = 16;  // rows of A in a block: the rows of a tile
+inline constexpr int scale_k = 256;    // weights of K that share an activation scale
 inline constexpr int sums16_per_scale = scale_k / 16, sums32_per_scale = scale_k / 32;
 inline constexpr int pairs_per_scale = 32;  // bf16 of a row of group-sum pairs, 8 pairs and as many zeros: a tile row
 
@@ -47,8 +47,12 @@ using mutable_a_block = basic_a_block<std::byte, float, std::uint16_t>;
 class activation_store {
  public:
   activation_store(a_kind kind, index_t M, index_t K)
-      : kind_(kind), M_(M), K_(K), padded_k_(round_up(K, kind == a_kind::int8 ? index_t{scale_k} : a_tile_k(kind))),
-        tiles_(bytes_of_tiles()), floats_(kind == a_kind::int8 ? floats_per_row() * static_cast<std::size_t>(M) * 4 + tile_slack : 0),
+      : kind_(kind),
+        M_(M),
+        K_(K),
+        padded_k_(round_up(K, kind == a_kind::int8 ? index_t{scale_k} : a_tile_k(kind))),
+        tiles_(bytes_of_tiles()),
+        floats_(kind == a_kind::int8 ? floats_per_row() * static_cast<std::size_t>(M) * 4 + tile_slack : 0),
         pairs_(kind == a_kind::int8 ? scale_groups() * static_cast<std::size_t>(M) * pairs_per_scale * 2 + tile_slack : 0) {}
 
   [[nodiscard]] a_kind kind() const noexcept { return kind_; }
@@ -57,7 +61,8 @@ class activation_store {
   [[nodiscard]] index_t blocks() const noexcept { return (M_ + block_rows - 1) / block_rows; }
 
   [[nodiscard]] mutable_a_block block(index_t i) noexcept {
-    return locate<mutable_a_block>(i, tiles_.data(), reinterpret_cast<float*>(floats_.data()), reinterpret_cast<std::uint16_t*>(pairs_.data()));
+    return locate<mutable_a_block>(i, tiles_.data(), reinterpret_cast<float*>(floats_.data()),
+                                   reinterpret_cast<std::uint16_t*>(pairs_.data()));
   }
   [[nodiscard]] a_block block(index_t i) const noexcept {
     return locate<a_block>(i, tiles_.data(), reinterpret_cast<const float*>(floats_.data()),
@@ -80,7 +85,8 @@ class activation_store {
     b.rows = rest < block_rows ? rest : block_rows;
     b.tiles = tiles + static_cast<std::size_t>(first) * row_tile_bytes();
     if (kind_ != a_kind::int8) return b;
-    const std::size_t groups = scale_groups(), before = static_cast<std::size_t>(first) * groups, all = static_cast<std::size_t>(M_) * groups;
+    const std::size_t groups = scale_groups(), before = static_cast<std::size_t>(first) * groups,
+                      all = static_cast<std::size_t>(M_) * groups;
     b.sums16 = floats + before * sums16_per_scale;
     b.sums32 = floats + all * sums16_per_scale + before * sums32_per_scale;
     b.scales = floats + all * (sums16_per_scale + sums32_per_scale) + before;

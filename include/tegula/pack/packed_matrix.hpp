@@ -52,7 +52,8 @@ class packed_matrix {
     for (index_t p = 0; p < detail::panel_count(shape.N); ++p) clear_panel(p);
   }
   // For who writes every byte of every panel, each by the thread that will read it or by any other.
-  packed_matrix(weight_shape shape, detail::not_initialised) : shape_((detail::check_shape<F>(shape), shape)), buffer_(packed_bytes(shape)) {}
+  packed_matrix(weight_shape shape, detail::not_initialised)
+      : shape_((detail::check_shape<F>(shape), shape)), buffer_(packed_bytes(shape)) {}
   packed_matrix(const packed_matrix&) = default;
   packed_matrix(packed_matrix&& other) noexcept : shape_(std::exchange(other.shape_, {})), buffer_(std::move(other.buffer_)) {}
   packed_matrix& operator=(packed_matrix other) noexcept {
@@ -144,8 +145,7 @@ void for_each_panel(index_t N, Executor& executor, Function function) {
 // Packs N rows of K weights, as they lie in a GGUF file (any alignment). Throws std::invalid_argument if K is no multiple of
 // the format's block.
 template <block_format F, class Executor = serial_executor>
-  requires whole_executor<Executor>
-packed_matrix<F> pack(const void* blocks, weight_shape shape, Executor&& executor = {}) {
+requires whole_executor<Executor> packed_matrix<F> pack(const void* blocks, weight_shape shape, Executor&& executor = {}) {
   packed_matrix<F> w(shape, detail::not_initialised{});
   detail::check_rows(w, blocks, {0, shape.N});
   const auto* source = static_cast<const unsigned char*>(blocks);
@@ -158,7 +158,7 @@ packed_matrix<F> pack(const void* blocks, weight_shape shape, Executor&& executo
 
 // Writes all of W back, rows() rows of source_row_bytes, byte for byte as they were.
 template <block_format F, class Executor = serial_executor>
-  requires executor<Executor>
+requires executor<Executor>
 void unpack(const packed_matrix<F>& w, void* blocks, Executor&& executor = {}) {
   detail::check_rows(w, blocks, {0, w.rows()});
   auto* target = static_cast<unsigned char*>(blocks);
@@ -194,10 +194,18 @@ class any_packed_matrix {
     return std::visit(std::forward<Function>(function), matrix_);
   }
 
-  [[nodiscard]] index_t rows() const { return visit([](const auto& w) { return w.rows(); }); }
-  [[nodiscard]] index_t cols() const { return visit([](const auto& w) { return w.cols(); }); }
-  [[nodiscard]] std::size_t bytes() const { return visit([](const auto& w) { return w.bytes(); }); }
-  [[nodiscard]] type_id type() const { return visit([](const auto& w) { return w.type(); }); }
+  [[nodiscard]] index_t rows() const {
+    return visit([](const auto& w) { return w.rows(); });
+  }
+  [[nodiscard]] index_t cols() const {
+    return visit([](const auto& w) { return w.cols(); });
+  }
+  [[nodiscard]] std::size_t bytes() const {
+    return visit([](const auto& w) { return w.bytes(); });
+  }
+  [[nodiscard]] type_id type() const {
+    return visit([](const auto& w) { return w.type(); });
+  }
 
  private:
   detail::packed_variant<all_formats>::type matrix_;
@@ -205,8 +213,7 @@ class any_packed_matrix {
 
 // The same by ggml type number; see the typed forms. Throws std::invalid_argument for a type that is not supported.
 template <class Executor = serial_executor>
-  requires whole_executor<Executor>
-any_packed_matrix pack(type_id type, const void* blocks, weight_shape shape, Executor&& executor = {}) {
+requires whole_executor<Executor> any_packed_matrix pack(type_id type, const void* blocks, weight_shape shape, Executor&& executor = {}) {
   return visit(type, [&](auto format) { return any_packed_matrix(pack<decltype(format)>(blocks, shape, executor)); });
 }
 inline any_packed_matrix empty_packed_matrix(type_id type, weight_shape shape) {
@@ -216,7 +223,7 @@ inline void pack_rows(any_packed_matrix& w, const void* blocks, row_range rows) 
   w.visit([&](auto& typed) { pack_rows(typed, blocks, rows); });
 }
 template <class Executor = serial_executor>
-  requires executor<Executor>
+requires executor<Executor>
 void unpack(const any_packed_matrix& w, void* blocks, Executor&& executor = {}) {
   w.visit([&](const auto& typed) { unpack(typed, blocks, executor); });
 }

@@ -23,8 +23,8 @@
 
 namespace tegula::inline TEGULA_ABI::detail {
 
-inline constexpr int NR = 16;            // columns of C a panel
-inline constexpr int row_bytes = 64;     // of a tile row: NR columns x 4 bytes
+inline constexpr int NR = 16;         // columns of C a panel
+inline constexpr int row_bytes = 64;  // of a tile row: NR columns x 4 bytes
 
 // The largest N, K and M: sizes in bytes, at 4 a weight, stay far from overflow of 64 bits.
 inline constexpr index_t max_extent = index_t{1} << 30;

@@ -59,7 +59,8 @@ inline file_header read_header(std::istream& in) {
   file_header header;
   const file_header expected;
   read_exactly(in, &header, sizeof header, "the header");
-  if (std::memcmp(header.magic, expected.magic, sizeof header.magic) != 0) fail_file("not a packed matrix: the file does not start with its magic bytes");
+  if (std::memcmp(header.magic, expected.magic, sizeof header.magic) != 0)
+    fail_file("not a packed matrix: the file does not start with its magic bytes");
   if (header.header_checksum != header.own_checksum()) fail_file("packed matrix is corrupt: the header's checksum does not match");
   if (header.version != expected.version)
     fail_file("packed matrix has version ", header.version, ", this library reads version ", expected.version, ": pack it again");
@@ -72,13 +73,23 @@ packed_matrix<F> read_payload(std::istream& in, const file_header& header) {
   if (!is_shape<F>(shape)) fail_file("packed matrix is corrupt: its header says ", F::name, " of N = ", header.N, ", K = ", header.K);
   const std::size_t expected = packed_matrix<F>::packed_bytes(shape);
   if (header.payload_bytes != expected)
-    fail_file("packed matrix is corrupt: ", F::name, " of N = ", header.N, ", K = ", header.K, " takes ", expected, " bytes, the header says ",
-              header.payload_bytes);
+    fail_file("packed matrix is corrupt: ", F::name, " of N = ", header.N, ", K = ", header.K, " takes ", expected,
+              " bytes, the header says ", header.payload_bytes);
+  // A file tells how long it is: then a header alone cannot make us allocate.
+  if (const auto here = in.tellg(); here != std::istream::pos_type(-1)) {
+    in.seekg(0, std::ios::end);
+    const auto end = in.tellg();
+    in.seekg(here);
+    if (end != std::istream::pos_type(-1) && static_cast<std::uint64_t>(end - here) < expected)
+      fail_file("packed matrix is truncated: its panels need ", expected, " bytes, ", end - here, " are left");
+  }
   packed_matrix<F> w(shape, not_initialised{});
-  // In pieces: memory that is not written is not used, so a header alone, before a short file or stream, costs nothing.
+  // In pieces, for streams that cannot tell: memory that is not written is not used.
   constexpr std::size_t piece = std::size_t{1} << 26;
-  for (std::size_t at = 0; at < w.bytes(); at += piece) read_exactly(in, w.panel(0) + at, std::min(piece, w.bytes() - at), "the rest of its panels");
-  if (checksum(w.panel(0), w.bytes()) != header.payload_checksum) fail_file("packed matrix is corrupt: the checksum of its panels does not match");
+  for (std::size_t at = 0; at < w.bytes(); at += piece)
+    read_exactly(in, w.panel(0) + at, std::min(piece, w.bytes() - at), "the rest of its panels");
+  if (checksum(w.panel(0), w.bytes()) != header.payload_checksum)
+    fail_file("packed matrix is corrupt: the checksum of its panels does not match");
   return w;
 }
 
@@ -88,7 +99,8 @@ template <block_format F>
 struct loader<packed_matrix<F>> {
   static packed_matrix<F> load(std::istream& in) {
     const file_header header = read_header(in);
-    if (header.type != F::id.value) fail_file("packed matrix holds ggml type ", header.type, ", asked for ", F::name, " (", F::id.value, ")");
+    if (header.type != F::id.value)
+      fail_file("packed matrix holds ggml type ", header.type, ", asked for ", F::name, " (", F::id.value, ")");
     return read_payload<F>(in, header);
   }
 };

@@ -28,7 +28,8 @@ TEGULA_NOINLINE void unpack_groups(const super_group<F>& super, group_tiles& b) 
   __builtin_memset(&b, 0, sizeof b);
   for (std::size_t g = 0; g < super.blocks; ++g) {
     std::byte* rows = b.groups + static_cast<index_t>(g / 2) * padded_groups_bytes + static_cast<index_t>(g % 2) * tile_bytes;
-    TEGULA_UNROLL for (int r = 0; r < group_tile_rows; ++r) {
+    TEGULA_UNROLL
+    for (int r = 0; r < group_tile_rows; ++r) {
       const vu32 quants = quant_row<F>(super.base + g * t::panel_layout<F>::block_quants, r);
       store(rows + r * tile_row_bytes, vu8(quants) - static_cast<std::uint8_t>(F::offset));
     }
@@ -51,14 +52,17 @@ struct group_drain {
 template <bool Minima>
 TEGULA_INLINE void drain_groups(const group_drain& to, const group_scratch& from, int first, int last) {
   vf32 d[4], m[4];
-  TEGULA_UNROLL for (int g = 0; g < 4; ++g) {
+  TEGULA_UNROLL
+  for (int g = 0; g < 4; ++g) {
     d[g] = in_register(load<vf32>(to.b->d[g]));
     if constexpr (Minima) m[g] = in_register(load<vf32>(to.b->m[g]));
   }
-  TEGULA_UNROLL for (int r = first; r < last; ++r) {
+  TEGULA_UNROLL
+  for (int r = first; r < last; ++r) {
     const int i = r / tile_rows, row = r % tile_rows;
     vf32 sum{};
-    TEGULA_UNROLL for (int g = 0; g < 4; ++g) {
+    TEGULA_UNROLL
+    for (int g = 0; g < 4; ++g) {
       sum = fma(to_float(load<vi32>(from.tile[g][i] + row * t::NR)), d[g], sum);
       if constexpr (Minima) sum = fma(splat(to.sums32[i][row * t::sums32_per_scale + g]), m[g], sum);
     }

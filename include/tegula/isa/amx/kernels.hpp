@@ -19,10 +19,11 @@ using namespace avx512;  // the vector vocabulary and generic/, which this ISA c
 
 struct kernels : avx512::kernels {
   template <block_format F, compute Mode>
-  static constexpr isa runs = float_format<F> && Mode == compute::exact ? isa::avx512 : isa::amx;  // whose kernel serves F
+  static constexpr isa runs = float_format<F>&& Mode == compute::exact ? isa::avx512 : isa::amx;  // whose kernel serves F
 
   template <block_format F, compute Mode, class T, class Epilogue>
-  static void run(const t::activation_store& a, t::task_range range, const t::packed_panels& w, matrix_view<T> c, const Epilogue& epilogue) {
+  static void run(const t::activation_store& a, t::task_range range, const t::packed_panels& w, matrix_view<T> c,
+                  const Epilogue& epilogue) {
     if constexpr (runs<F, Mode> != isa::amx) avx512::kernels::run<F, Mode>(a, range, w, c, epilogue);
     else if constexpr (Mode == compute::bf16) run_panels<2>(a, range, w, c, epilogue, amx::bf16_macrokernel<F>);
     else run_panels<1>(a, range, w, c, epilogue, amx::exact_macrokernel<F>);

@@ -78,8 +78,8 @@ TEGULA_NOINLINE void exact_macrokernel(const block_product& p) noexcept {
 }
 
 // `b` holds the chunk of both panels; a single panel comes twice, with no C of a second.
-inline TEGULA_NOINLINE void bf16_tile_macrokernel(const row_pairs& rows, index_t first_tile, index_t k_tiles, const std::byte* const (&b)[2],
-                                                  float* c_of_second) noexcept {
+inline TEGULA_NOINLINE void bf16_tile_macrokernel(const row_pairs& rows, index_t first_tile, index_t k_tiles,
+                                                  const std::byte* const (&b)[2], float* c_of_second) noexcept {
   nowhere none;
   float* const spare = none.c;
   float* stored[2][2] = {{spare, spare}, {spare, spare}};

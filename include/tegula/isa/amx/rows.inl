@@ -6,7 +6,9 @@ struct row_pair {
   t::a_block block[2];
   float* c;  // C of 32 rows, [row][NR]
 
-  [[nodiscard]] TEGULA_INLINE const std::byte* tile(int i, index_t k_tile) const { return block[i].tiles + k_tile * block[i].tile_stride(); }
+  [[nodiscard]] TEGULA_INLINE const std::byte* tile(int i, index_t k_tile) const {
+    return block[i].tiles + k_tile * block[i].tile_stride();
+  }
   [[nodiscard]] TEGULA_INLINE const float* scales(int i, index_t k) const { return block[i].scales + k / t::scale_k * block[i].rows; }
   // Group sums of row 0 of block i at k; the next row's are sums32_per_scale further.
   [[nodiscard]] TEGULA_INLINE const float* sums32(int i, index_t k) const {

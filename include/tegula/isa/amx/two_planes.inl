@@ -19,7 +19,7 @@ using plane_bytes = std::conditional_t<splits_scale<F>, unsigned_bytes, signed_b
 // B of one super-group, unpacked.
 struct plane_tiles {
   alignas(64) std::byte plane[2][4 * tile_bytes];  // hi, lo
-  alignas(64) std::byte minima[tile_bytes];  // row g: (m, m) of group g as bf16; rows 8 - 15 zero
+  alignas(64) std::byte minima[tile_bytes];        // row g: (m, m) of group g as bf16; rows 8 - 15 zero
   alignas(64) float d[t::NR];
   alignas(64) float dmin[t::NR];
 };
@@ -29,7 +29,8 @@ TEGULA_INLINE vi32 in_both_halves(vi32 x) { return (x & 0xffff) | (x << 16); }
 template <integer_scales F>
 TEGULA_INLINE void unpack_group(const std::byte* rows, int g, vi32 scale, std::byte* hi, std::byte* lo) {
   constexpr int group_rows = F::group_k / 4;
-  TEGULA_UNROLL for (int r = g * group_rows; r < (g + 1) * group_rows; ++r) {
+  TEGULA_UNROLL
+  for (int r = g * group_rows; r < (g + 1) * group_rows; ++r) {
     const vu32 quants = quant_row<F>(rows, r);
     if constexpr (splits_scale<F>) {
       static_assert(t::traits<F>::max_quant * 7 < 256, "a product with 3 bits of scale must fit a byte");
@@ -49,7 +50,8 @@ template <integer_scales F>
 TEGULA_NOINLINE void unpack_planes(const super_group<F>& super, plane_tiles& b) noexcept {
   using traits = t::traits<F>;
   const scale_words<F> words(super, 0);
-  TEGULA_UNROLL for (int g = 0; g < traits::groups; ++g) {
+  TEGULA_UNROLL
+  for (int g = 0; g < traits::groups; ++g) {
     unpack_group<F>(super.base, g, byte_of<F::signed_scales>(words.scales(g / 4), g % 4), b.plane[0], b.plane[1]);
     if constexpr (traits::has_min) {
       const vu32 m = vu32(to_float(byte_of<false>(words.minima(g / 4), g % 4)));  // up to 8 bits: exact in bf16
@@ -81,7 +83,8 @@ struct plane_drain {
 template <int Shift, bool Minima>
 TEGULA_INLINE void drain_planes(const plane_drain& to, const plane_scratch& from, int first, int last) {
   const vf32 d = in_register(load<vf32>(to.d)), dmin = in_register(load<vf32>(to.dmin)), unit = splat(static_cast<float>(1 << Shift));
-  TEGULA_UNROLL for (int r = first; r < last; ++r) {
+  TEGULA_UNROLL
+  for (int r = first; r < last; ++r) {
     const auto& tile = from.tile[r / tile_rows];
     const int at = r % tile_rows * t::NR;
     vf32 sum = fma(to_float(load<vi32>(tile.plane[0] + at)), unit, to_float(load<vi32>(tile.plane[1] + at))) * d;
@@ -100,8 +103,8 @@ template <integer_scales F, int Parity>
 TEGULA_INLINE void multiply_planes(const row_pair& a, index_t k, const plane_tiles& b, plane_scratch& scratch, const plane_drain& before) {
   using bytes = plane_bytes<F>;
   constexpr bool minima = t::traits<F>::has_min;
-  constexpr int first = Parity, second = 1 - Parity;                 // planes
-  constexpr int B0 = 6 + first, B1 = 6 + second;                     // their tiles of B
+  constexpr int first = Parity, second = 1 - Parity;                       // planes
+  constexpr int B0 = 6 + first, B1 = 6 + second;                           // their tiles of B
   constexpr int C0 = first, C1 = 2 + first, C2 = second, C3 = 2 + second;  // (rows 0 - 15, 16 - 31) x (first, second plane)
   auto &rows0 = scratch.tile[0], &rows1 = scratch.tile[1];
   const index_t k_tile = k / 64;

@@ -2,7 +2,7 @@
 // Included inside namespace tegula::avx2 and its target region.
 
 inline constexpr int lanes = 8;
-inline constexpr int max_rows = 4;   // 4 sums, 4 partial sums and what a step needs fill the 16 registers
+inline constexpr int max_rows = 4;  // 4 sums, 4 partial sums and what a step needs fill the 16 registers
 inline constexpr int wide_rows = 2;
 inline constexpr int packed_rows = 4;  // unpacking for so few would cost more than it saves
 
@@ -16,9 +16,7 @@ TEGULA_INLINE vf32 splat(float x) { return vf32(_mm256_set1_ps(x)); }
 TEGULA_INLINE vf32 to_float(vi32 x) { return vf32(_mm256_cvtepi32_ps(__m256i(x))); }
 TEGULA_INLINE vf32 fma(vf32 a, vf32 b, vf32 c) { return vf32(_mm256_fmadd_ps(__m256(a), __m256(b), __m256(c))); }
 TEGULA_INLINE vi32 round_to_int(vf32 x) { return vi32(_mm256_cvtps_epi32(__m256(x))); }
-TEGULA_INLINE vf32 widen_halves(const void* halves) {
-  return vf32(_mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i*>(halves))));
-}
+TEGULA_INLINE vf32 widen_halves(const void* halves) { return vf32(_mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i*>(halves)))); }
 
 // vpmaddubsw adds two products into 16 bits. Where quants are small (6 bits and less) several of these fit into 16 bits before
 // they must be widened, and the widening multiply takes the scale along. Quants of 8 bits would saturate: they go as

@@ -2,7 +2,7 @@
 // Included inside namespaces tegula::avx512 and tegula::amx and their target regions.
 
 inline constexpr int lanes = 16;
-inline constexpr int max_rows = 8;   // 8 sums, 8 partial sums, 8 rows of C
+inline constexpr int max_rows = 8;  // 8 sums, 8 partial sums, 8 rows of C
 inline constexpr int wide_rows = 8;
 inline constexpr int packed_rows = 4;  // unpacking for so few would cost more than it saves
 

@@ -20,9 +20,8 @@ TEGULA_INLINE vu32 splat_word(const void* p) {
 // function(integral_constant<int, i>) for i = 0 .. Count - 1, unrolled.
 template <int Count, class Function>
 TEGULA_INLINE void unrolled(Function function) {
-  [&]<int... I>(std::integer_sequence<int, I...>) TEGULA_LAMBDA_INLINE {
-    (function(std::integral_constant<int, I>{}), ...);
-  }(std::make_integer_sequence<int, Count>{});
+  [&]<int... I>(std::integer_sequence<int, I...>) TEGULA_LAMBDA_INLINE { (function(std::integral_constant<int, I>{}), ...); }
+  (std::make_integer_sequence<int, Count>{});
 }
 
 // Byte `j` of every lane, extended to 32 bits.

@@ -30,16 +30,19 @@ TEGULA_NOINLINE void unpack_bf16(const std::byte* panel, index_t first, index_t 
         const vf32 d = widen_halves(super.d(b) + v * lanes * 2);
         vf32 m{};
         if constexpr (traits::has_min) m = widen_halves(super.m(b) + v * lanes * 2);
-        TEGULA_UNROLL for (int g = 0; g < traits::groups; ++g) {
+        TEGULA_UNROLL
+        for (int g = 0; g < traits::groups; ++g) {
           vf32 scale = d, minimum = m;
           if constexpr (integer_scales<F>) {
             const scale_words<F> words(super, v);
             scale = to_float(byte_of<F::signed_scales>(words.scales(g / 4), g % 4)) * d;
             if constexpr (traits::has_min) minimum = -(to_float(byte_of<false>(words.minima(g / 4), g % 4)) * m);
           }
-          TEGULA_UNROLL for (int i = 0; i < F::group_k / 4; ++i) {
+          TEGULA_UNROLL
+          for (int i = 0; i < F::group_k / 4; ++i) {
             const int r = g * (F::group_k / 4) + i;
-            dequantize_row<F>(super.base + b * t::panel_layout<F>::block_quants + column, r, scale, minimum, pairs + 2 * r * t::row_bytes + column);
+            dequantize_row<F>(super.base + b * t::panel_layout<F>::block_quants + column, r, scale, minimum,
+                              pairs + 2 * r * t::row_bytes + column);
           }
         }
       }

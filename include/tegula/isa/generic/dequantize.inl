@@ -30,7 +30,8 @@ TEGULA_NOINLINE void dequantize_block(const unsigned char* block, float* out) no
       const auto decode = [&](const scale_code& code) TEGULA_LAMBDA_INLINE {
         unsigned value = 0;
         for (const byte_field& field : code)
-          value |= ((static_cast<unsigned>(block[F::scales_at + 4 * field.word + g % 4]) >> field.shift) & ((1u << field.bits) - 1u)) << field.to;
+          value |= ((static_cast<unsigned>(block[F::scales_at + 4 * field.word + g % 4]) >> field.shift) & ((1u << field.bits) - 1u))
+                   << field.to;
         return value;
       };
       const unsigned code = decode(F::scale_codes[static_cast<std::size_t>(g / 4)]);

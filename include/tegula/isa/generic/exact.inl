@@ -14,8 +14,11 @@ class a_rows {
   static constexpr int quads_step = t::row_bytes, sums32_step = t::sums32_per_scale, sums16_step = t::sums16_per_scale;
 
   TEGULA_INLINE a_rows(const t::a_block& block, index_t first)
-      : tiles_(block.tiles + first * quads_step), scales_(block.scales + first), sums32_(block.sums32 + first * sums32_step),
-        sums16_(block.sums16 + first * sums16_step), rows_(static_cast<std::size_t>(block.rows)) {}
+      : tiles_(block.tiles + first * quads_step),
+        scales_(block.scales + first),
+        sums32_(block.sums32 + first * sums32_step),
+        sums16_(block.sums16 + first * sums16_step),
+        rows_(static_cast<std::size_t>(block.rows)) {}
 
   [[nodiscard]] TEGULA_INLINE const std::byte* quads(std::size_t k) const { return tiles_ + k / 64 * rows_ * quads_step + k % 64; }
   [[nodiscard]] TEGULA_INLINE const float* scales(std::size_t k) const { return scales_ + k / t::scale_k * rows_; }
@@ -45,18 +48,26 @@ template <quant_format F, class Source, class Partial, int Steps, int MR, int Ve
 TEGULA_INLINE void group_dots(const a_rows& a, std::size_t k, const std::byte* block, int row, Flush flush) {
   constexpr int group_rows = F::group_k / 4;
   const std::byte* quads = a.quads(k);  // a group never crosses a k-tile
-  TEGULA_UNROLL for (int first = 0; first < group_rows; first += Steps) {
+  TEGULA_UNROLL
+  for (int first = 0; first < group_rows; first += Steps) {
     Partial partial[MR][Vectors];
-    TEGULA_UNROLL for (int r = first; r < (first + Steps < group_rows ? first + Steps : group_rows); ++r) {
+    TEGULA_UNROLL
+    for (int r = first; r < (first + Steps < group_rows ? first + Steps : group_rows); ++r) {
       vu32 quants[Vectors];
-      TEGULA_UNROLL for (int v = 0; v < Vectors; ++v) quants[v] = Source::row(block + v * lanes * 4, row + r);
-      TEGULA_UNROLL for (int m = 0; m < MR; ++m) {
+      TEGULA_UNROLL
+      for (int v = 0; v < Vectors; ++v) quants[v] = Source::row(block + v * lanes * 4, row + r);
+      TEGULA_UNROLL
+      for (int m = 0; m < MR; ++m) {
         const vu32 activations = splat_word(quads + m * a_rows::quads_step + 4 * r);
-        TEGULA_UNROLL for (int v = 0; v < Vectors; ++v) partial[m][v].add(quants[v], activations);
+        TEGULA_UNROLL
+        for (int v = 0; v < Vectors; ++v) partial[m][v].add(quants[v], activations);
       }
     }
-    TEGULA_UNROLL for (int m = 0; m < MR; ++m)
-      TEGULA_UNROLL for (int v = 0; v < Vectors; ++v) flush(m, v, partial[m][v]);
+    TEGULA_UNROLL
+    for (int m = 0; m < MR; ++m) {
+      TEGULA_UNROLL
+      for (int v = 0; v < Vectors; ++v) flush(m, v, partial[m][v]);
+    }
   }
 }
 
@@ -64,7 +75,10 @@ TEGULA_INLINE void group_dots(const a_rows& a, std::size_t k, const std::byte* b
 template <class F, class Source, class Function>
 TEGULA_INLINE void for_each_group(Function function) {
   if constexpr (std::is_same_v<Source, packed_source<F>>) {
-    TEGULA_UNROLL for (int g = 0; g < t::traits<F>::groups; ++g) { function(g); }
+    TEGULA_UNROLL
+    for (int g = 0; g < t::traits<F>::groups; ++g) {
+      function(g);
+    }
   } else {
 #pragma GCC unroll 1
     for (int g = 0; g < t::traits<F>::groups; ++g) function(g);
@@ -81,8 +95,8 @@ TEGULA_INLINE void prefetch_ahead([[maybe_unused]] const super_group<F>& super, 
   if constexpr (std::is_same_v<Source, packed_source<F>>) {
     constexpr int distance = 4096, groups = t::traits<F>::groups;
     constexpr int lines = (static_cast<int>(t::panel_layout<F>::full_super) / 64 + groups - 1) / groups;
-    TEGULA_UNROLL for (int i = 0; i < lines; ++i)
-      asm volatile("prefetcht0 %0" ::"m"(super.base[distance + (group * lines + i) * 64]) : "memory");
+    TEGULA_UNROLL
+    for (int i = 0; i < lines; ++i) asm volatile("prefetcht0 %0" ::"m"(super.base[distance + (group * lines + i) * 64]) : "memory");
   }
 #endif
 }
@@ -92,14 +106,18 @@ template <integer_scales F, class Source, int Vectors>
 class group_scales {
  public:
   TEGULA_INLINE group_scales(const super_group<F>& super, int vector) {
-    TEGULA_UNROLL for (int v = 0; v < Vectors; ++v) {
+    TEGULA_UNROLL
+    for (int v = 0; v < Vectors; ++v) {
       const scale_words<F> words(super, vector + v);
-      TEGULA_UNROLL for (int q = 0; q < groups / 4; ++q) {
+      TEGULA_UNROLL
+      for (int q = 0; q < groups / 4; ++q) {
         quads_[q][v] = words.scales(q);
         if constexpr (t::traits<F>::has_min) minima_[q][v] = words.minima(q);
       }
-      if constexpr (looped)
-        TEGULA_UNROLL for (int g = 0; g < groups; ++g) scales_[g][v] = byte_of<F::signed_scales>(quads_[g / 4][v], g % 4);
+      if constexpr (looped) {
+        TEGULA_UNROLL
+        for (int g = 0; g < groups; ++g) scales_[g][v] = byte_of<F::signed_scales>(quads_[g / 4][v], g % 4);
+      }
     }
   }
   [[nodiscard]] TEGULA_INLINE vi32 scale(int g, int v) const {
@@ -130,19 +148,25 @@ TEGULA_INLINE void exact_super(const a_rows& a, std::size_t k0, const super_grou
     const float* group_sums = a.sums16(k0);
     vf32 offsets[MR][Vectors] = {};
     for_each_group<F, Source>([&](int g) TEGULA_LAMBDA_INLINE {
-      TEGULA_UNROLL for (int v = 0; v < Vectors; ++v) {
+      TEGULA_UNROLL
+      for (int v = 0; v < Vectors; ++v) {
         const vf32 scale = to_float(scales.scale(g, v));
-        TEGULA_UNROLL for (int m = 0; m < MR; ++m) offsets[m][v] = fma(splat(group_sums[m * a_rows::sums16_step + g]), scale, offsets[m][v]);
+        TEGULA_UNROLL
+        for (int m = 0; m < MR; ++m) offsets[m][v] = fma(splat(group_sums[m * a_rows::sums16_step + g]), scale, offsets[m][v]);
       }
     });
-    TEGULA_UNROLL for (int m = 0; m < MR; ++m)
-      TEGULA_UNROLL for (int v = 0; v < Vectors; ++v) sums[m][v] = round_to_int(offsets[m][v]) * -F::offset;
+    TEGULA_UNROLL
+    for (int m = 0; m < MR; ++m) {
+      TEGULA_UNROLL
+      for (int v = 0; v < Vectors; ++v) sums[m][v] = round_to_int(offsets[m][v]) * -F::offset;
+    }
   }
 
   for_each_group<F, Source>([&](int g) TEGULA_LAMBDA_INLINE {
     prefetch_ahead<F, Source>(super, g);
     vi32 operand[Vectors];
-    TEGULA_UNROLL for (int v = 0; v < Vectors; ++v) operand[v] = partial::scale_operand(scales.scale(g, v));
+    TEGULA_UNROLL
+    for (int v = 0; v < Vectors; ++v) operand[v] = partial::scale_operand(scales.scale(g, v));
     group_dots<F, Source, partial, partial::steps, MR, Vectors>(
         a, k0 + static_cast<std::size_t>(F::group_k * g), quants + static_cast<std::size_t>(vector * lanes * 4), g * (F::group_k / 4),
         [&](int m, int v, const partial& p) TEGULA_LAMBDA_INLINE { sums[m][v] = p.scaled(sums[m][v], operand[v]); });
@@ -152,17 +176,22 @@ TEGULA_INLINE void exact_super(const a_rows& a, std::size_t k0, const super_grou
   if constexpr (traits::has_min) {  // exact in float: below 2^24
     static_assert(F::group_k == 32, "which group sums to use");
     const float* group_sums = a.sums32(k0);
-    TEGULA_UNROLL for (int g = 0; g < traits::groups; ++g)
-      TEGULA_UNROLL for (int v = 0; v < Vectors; ++v) {
+    TEGULA_UNROLL
+    for (int g = 0; g < traits::groups; ++g) {
+      TEGULA_UNROLL
+      for (int v = 0; v < Vectors; ++v) {
         const vf32 minimum = scales.minimum(g, v);
-        TEGULA_UNROLL for (int m = 0; m < MR; ++m)
-          minimum_sums[m][v] = fma(splat(group_sums[m * a_rows::sums32_step + g]), minimum, minimum_sums[m][v]);
+        TEGULA_UNROLL
+        for (int m = 0; m < MR; ++m) minimum_sums[m][v] = fma(splat(group_sums[m * a_rows::sums32_step + g]), minimum, minimum_sums[m][v]);
       }
+    }
   }
-  TEGULA_UNROLL for (int v = 0; v < Vectors; ++v) {
+  TEGULA_UNROLL
+  for (int v = 0; v < Vectors; ++v) {
     const std::size_t halves = static_cast<std::size_t>((vector + v) * lanes * 2);
     const vf32 d = widen_halves(super.d(0) + halves);
-    TEGULA_UNROLL for (int m = 0; m < MR; ++m) {
+    TEGULA_UNROLL
+    for (int m = 0; m < MR; ++m) {
       result[m][v] = to_float(sums[m][v]) * d;
       if constexpr (traits::has_min) result[m][v] = fma(-minimum_sums[m][v], widen_halves(super.m(0) + halves), result[m][v]);
     }
@@ -175,8 +204,11 @@ TEGULA_INLINE void exact_super(const a_rows& a, std::size_t k0, const super_grou
   using traits = t::traits<F>;
   using partial = partial_dot<traits::max_quant, F::group_k>;
   constexpr bool offset = F::offset != 0 && !partial::offset_applied;
-  TEGULA_UNROLL for (int m = 0; m < MR; ++m)
-    TEGULA_UNROLL for (int v = 0; v < Vectors; ++v) result[m][v] = vf32{};
+  TEGULA_UNROLL
+  for (int m = 0; m < MR; ++m) {
+    TEGULA_UNROLL
+    for (int v = 0; v < Vectors; ++v) result[m][v] = vf32{};
+  }
   const float* group_sums = a.sums32(k0);
 #pragma GCC unroll 1
   for (std::size_t b = 0; b < super.blocks; ++b) {
@@ -184,10 +216,12 @@ TEGULA_INLINE void exact_super(const a_rows& a, std::size_t k0, const super_grou
     group_dots<F, Source, partial, partial::unscaled_steps, MR, Vectors>(
         a, k0 + 32 * b, quants + b * Source::block_stride + static_cast<std::size_t>(vector * lanes * 4), 0,
         [&](int m, int v, const partial& p) TEGULA_LAMBDA_INLINE { sums[m][v] = p.total(sums[m][v]); });
-    TEGULA_UNROLL for (int v = 0; v < Vectors; ++v) {
+    TEGULA_UNROLL
+    for (int v = 0; v < Vectors; ++v) {
       const std::size_t halves = static_cast<std::size_t>((vector + v) * lanes * 2);
       const vf32 d = widen_halves(super.d(b) + halves);
-      TEGULA_UNROLL for (int m = 0; m < MR; ++m) {
+      TEGULA_UNROLL
+      for (int m = 0; m < MR; ++m) {
         const vf32 group_sum = splat(group_sums[static_cast<std::size_t>(m * a_rows::sums32_step) + b]);
         vf32 dot = to_float(sums[m][v]);
         if constexpr (offset) dot = fma(group_sum, splat(static_cast<float>(-F::offset)), dot);  // exact: below 2^24
@@ -205,8 +239,12 @@ TEGULA_NOINLINE void exact_kernel(const a_rows& a, const weight_chunk<F>& w, con
   constexpr index_t super_k = t::traits<F>::super_k;
   for (int vector = 0; vector < panel_vectors; vector += Vectors) {
     vf32 sums[MR][Vectors];
-    TEGULA_UNROLL for (int m = 0; m < MR; ++m) {
-      TEGULA_UNROLL for (int v = 0; v < Vectors; ++v) { sums[m][v] = load<vf32>(c + m * t::NR + (vector + v) * lanes); }
+    TEGULA_UNROLL
+    for (int m = 0; m < MR; ++m) {
+      TEGULA_UNROLL
+      for (int v = 0; v < Vectors; ++v) {
+        sums[m][v] = load<vf32>(c + m * t::NR + (vector + v) * lanes);
+      }
     }
     for (index_t s = w.first; s < w.last; ++s) {
       const auto super = super_group_at<F>(w.panel, s, w.K);
@@ -216,13 +254,21 @@ TEGULA_NOINLINE void exact_kernel(const a_rows& a, const weight_chunk<F>& w, con
       vf32 result[MR][Vectors];
       const std::size_t k = static_cast<std::size_t>(s * super_k);
       exact_super<F, Source>(a, k, super, source, vector, result);
-      TEGULA_UNROLL for (int m = 0; m < MR; ++m) {
+      TEGULA_UNROLL
+      for (int m = 0; m < MR; ++m) {
         const vf32 scale = splat(a.scales(k)[m]);
-        TEGULA_UNROLL for (int v = 0; v < Vectors; ++v) { sums[m][v] = fma(result[m][v], scale, sums[m][v]); }
+        TEGULA_UNROLL
+        for (int v = 0; v < Vectors; ++v) {
+          sums[m][v] = fma(result[m][v], scale, sums[m][v]);
+        }
       }
     }
-    TEGULA_UNROLL for (int m = 0; m < MR; ++m) {
-      TEGULA_UNROLL for (int v = 0; v < Vectors; ++v) { store(c + m * t::NR + (vector + v) * lanes, sums[m][v]); }
+    TEGULA_UNROLL
+    for (int m = 0; m < MR; ++m) {
+      TEGULA_UNROLL
+      for (int v = 0; v < Vectors; ++v) {
+        store(c + m * t::NR + (vector + v) * lanes, sums[m][v]);
+      }
     }
   }
 }

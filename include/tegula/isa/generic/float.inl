@@ -68,10 +68,12 @@ TEGULA_NOINLINE void float_kernel(const std::byte* tiles, index_t tile_stride, i
       const index_t k1 = count - k0 < 32 ? count : k0 + 32;
       vf32 evens[MR][Vectors] = {}, odds[MR][Vectors] = {};
       const auto multiply = [&](index_t k, const vf32(&even)[Vectors], const vf32(&odd)[Vectors]) TEGULA_LAMBDA_INLINE {
-        TEGULA_UNROLL for (int m = 0; m < MR; ++m) {
+        TEGULA_UNROLL
+        for (int m = 0; m < MR; ++m) {
           vf32 a_even, a_odd;
           a::pair(tiles, tile_stride, m, first_k + k, a_even, a_odd);
-          TEGULA_UNROLL for (int v = 0; v < Vectors; ++v) {
+          TEGULA_UNROLL
+          for (int v = 0; v < Vectors; ++v) {
             evens[m][v] = fma(a_even, even[v], evens[m][v]);
             odds[m][v] = fma(a_odd, odd[v], odds[m][v]);
           }
@@ -80,20 +82,24 @@ TEGULA_NOINLINE void float_kernel(const std::byte* tiles, index_t tile_stride, i
       index_t k = k0;
       for (; k + 1 < k1; k += 2) {
         vf32 even[Vectors], odd[Vectors];
-        TEGULA_UNROLL for (int v = 0; v < Vectors; ++v) {
+        TEGULA_UNROLL
+        for (int v = 0; v < Vectors; ++v) {
           w::pair(weights + static_cast<std::size_t>(k / 2) * w::pair_bytes, vector + v, even[v], odd[v]);
         }
         multiply(k, even, odd);
       }
       if (k < k1) {  // an odd K ends with one k; its neighbour is zero in A (padding) and taken as zero in W
         vf32 even[Vectors], odd[Vectors] = {};
-        TEGULA_UNROLL for (int v = 0; v < Vectors; ++v) {
+        TEGULA_UNROLL
+        for (int v = 0; v < Vectors; ++v) {
           even[v] = w::single(weights + static_cast<std::size_t>(k / 2) * w::pair_bytes, vector + v);
         }
         multiply(k, even, odd);
       }
-      TEGULA_UNROLL for (int m = 0; m < MR; ++m) {
-        TEGULA_UNROLL for (int v = 0; v < Vectors; ++v) {
+      TEGULA_UNROLL
+      for (int m = 0; m < MR; ++m) {
+        TEGULA_UNROLL
+        for (int v = 0; v < Vectors; ++v) {
           float* at = c + m * t::NR + (vector + v) * lanes;
           store(at, load<vf32>(at) + (evens[m][v] + odds[m][v]));
         }

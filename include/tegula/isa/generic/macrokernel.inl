@@ -1,7 +1,7 @@
 // The macro-kernel of the vector ISAs: one M block (up to 16 blocks of 16 rows) times one panel, C as rows of NR floats.
 // Loops: a chunk of K unpacked once for all rows; blocks of A; strips of MR rows.
 
-inline constexpr index_t chunk_k = 2048;      // of K unpacked at a time: 32 KiB of bytes, 64 KiB of bf16: stays in L2
+inline constexpr index_t chunk_k = 2048;  // of K unpacked at a time: 32 KiB of bytes, 64 KiB of bf16: stays in L2
 
 // Calls strip(first, integral_constant<MR>) for strips of MR rows, MR a power of two from Least to Most. A last strip may reach
 // past `rows`: the memory is there (activation_store has slack, C whole blocks), and nobody reads what it computes. Fewer strip

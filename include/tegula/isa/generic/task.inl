@@ -33,10 +33,12 @@ TEGULA_NOINLINE void run_panels(const t::activation_store& a, t::task_range rang
   for (index_t b = range.first_block; b < range.last_block; b += m_blocks)
     for (index_t p = range.first_panel; p < range.last_panel; p += Panels) {
       const int count = range.last_panel - p < Panels ? static_cast<int>(range.last_panel - p) : Panels;
-      const block_product product{&a, b, range.last_block - b < m_blocks ? range.last_block : b + m_blocks,
-                                  w.data + static_cast<std::size_t>(p) * w.stride, count, w.K, c};
+      const block_product product{
+          &a,  b, range.last_block - b < m_blocks ? range.last_block : b + m_blocks, w.data + static_cast<std::size_t>(p) * w.stride, count,
+          w.K, c};
       const index_t rows = product.rows(), kernel_rows = t::round_up(rows, index_t{2 * t::block_rows});  // AMX works on pairs of blocks
-      for (int i = 0; i < count; ++i) __builtin_memset(product.c_of_panel(i), 0, static_cast<std::size_t>(kernel_rows * t::NR) * sizeof(float));
+      for (int i = 0; i < count; ++i)
+        __builtin_memset(product.c_of_panel(i), 0, static_cast<std::size_t>(kernel_rows * t::NR) * sizeof(float));
       macrokernel(product);
       for (int i = 0; i < count; ++i) {
         const index_t n0 = (p + i) * t::NR, rest = out.cols() - n0;

@@ -40,7 +40,8 @@ struct byte_source {
 template <std::size_t Words>
 TEGULA_INLINE vu32 decode_scales(const vu32 (&words)[Words], const scale_code& code) {
   vu32 scales{};
-  TEGULA_UNROLL for (int i = 0; i < 2; ++i) {
+  TEGULA_UNROLL
+  for (int i = 0; i < 2; ++i) {
     const byte_field field = code[static_cast<std::size_t>(i)];
     if (field.bits == 0) break;
     const std::uint32_t mask = ((1u << field.bits) - 1u) * 0x01010101u;
@@ -74,7 +75,8 @@ struct scale_words {
   vu32 words[F::scale_words];
 
   TEGULA_INLINE scale_words(const super_group<F>& super, int vector) {
-    TEGULA_UNROLL for (int w = 0; w < F::scale_words; ++w) {
+    TEGULA_UNROLL
+    for (int w = 0; w < F::scale_words; ++w) {
       words[w] = load<vu32>(super.words(0) + w * t::row_bytes + vector * lanes * 4);
     }
   }
@@ -88,10 +90,12 @@ TEGULA_NOINLINE void unpack_bytes(const std::byte* panel, index_t first, index_t
   for (index_t s = first; s < last; ++s) {
     const auto super = super_group_at<F>(panel, s, K);
     for (std::size_t b = 0; b < super.blocks; ++b, bytes += byte_source<F>::block_stride)
-      for (int v = 0; v < panel_vectors; ++v)
-        TEGULA_UNROLL for (int r = 0; r < F::block_k / 4; ++r) {
+      for (int v = 0; v < panel_vectors; ++v) {
+        TEGULA_UNROLL
+        for (int r = 0; r < F::block_k / 4; ++r) {
           const auto column = static_cast<std::size_t>(v * lanes * 4);
           store(bytes + r * t::row_bytes + column, quant_row<F>(super.base + b * t::panel_layout<F>::block_quants + column, r));
         }
+      }
   }
 }

@@ -48,8 +48,7 @@ struct partial_dot {
   vi32 sum{};
 
   TEGULA_INLINE void add(vu32 quants, vu32 activations) {
-    for (int j = 0; j < 4; ++j)
-      sum += vi32((quants >> (8 * j)) & 0xffu) * (vi32(activations << (24 - 8 * j)) >> 24);
+    for (int j = 0; j < 4; ++j) sum += vi32((quants >> (8 * j)) & 0xffu) * (vi32(activations << (24 - 8 * j)) >> 24);
   }
   TEGULA_INLINE static vi32 scale_operand(vi32 scale) { return scale; }
   TEGULA_INLINE vi32 scaled(vi32 sums, vi32 scale) const { return sums + sum * scale; }
