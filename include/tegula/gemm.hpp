@@ -48,7 +48,7 @@ constexpr isa isa_for_rows(isa best, index_t M) {
 }
 
 // Splits M x N into tasks: enough for many threads, but none so small that waking a thread costs more than it computes. Panels
-// of one task stand side by side, so that they share a block of A in cache.
+// of one task stand side by side and in pairs: they share a block of A in cache, and pairs in tiles.
 struct task_grid {
   index_t blocks, panels, block_tasks, panel_tasks;
 
@@ -57,15 +57,19 @@ struct task_grid {
     constexpr index_t most = 512, m_blocks = 16;
     const double macs = static_cast<double>(M) * static_cast<double>(N) * static_cast<double>(K), worth = macs / macs_worth_a_task;
     const index_t wanted = worth >= most ? most : worth <= 1 ? 1 : static_cast<index_t>(worth);
-    panel_tasks = panels < wanted ? panels : wanted;
-    const index_t pieces = (blocks + m_blocks - 1) / m_blocks, useful = (wanted + panels - 1) / panels;
+    panel_tasks = pairs() < wanted ? pairs() : wanted;
+    const index_t pieces = (blocks + m_blocks - 1) / m_blocks, useful = (wanted + panel_tasks - 1) / panel_tasks;
     block_tasks = pieces < useful ? pieces : useful;
   }
   [[nodiscard]] index_t size() const { return block_tasks * panel_tasks; }
   [[nodiscard]] task_range operator[](index_t i) const {
     const index_t b = i % block_tasks, p = i / block_tasks;
-    return {blocks * b / block_tasks, blocks * (b + 1) / block_tasks, panels * p / panel_tasks, panels * (p + 1) / panel_tasks};
+    const index_t first = 2 * (pairs() * p / panel_tasks), last = 2 * (pairs() * (p + 1) / panel_tasks);
+    return {blocks * b / block_tasks, blocks * (b + 1) / block_tasks, first, last < panels ? last : panels};
   }
+
+ private:
+  [[nodiscard]] index_t pairs() const { return (panels + 1) / 2; }
 };
 
 }  // namespace detail
@@ -170,7 +174,7 @@ concept product = is_activations<A>::value && is_weights<W>::value && element<T>
 
 // A matrix is quantized within the call, so all of it must be done when the product starts.
 template <class E, class A>
-concept executor_for = executor<E> && (std::same_as<A, quantized_activations> || whole_executor<E>);
+concept executor_for = executor<E> &&(std::same_as<A, quantized_activations> || whole_executor<E>);
 
 }  // namespace detail
 
