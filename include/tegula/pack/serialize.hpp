@@ -3,7 +3,6 @@
 //   64 bytes of header, which has a checksum of its own | the panels, bytes() of them
 #pragma once
 
-#include <algorithm>
 #include <bit>
 #include <fstream>
 #include <istream>
@@ -84,10 +83,7 @@ packed_matrix<F> read_payload(std::istream& in, const file_header& header) {
       fail_file("packed matrix is truncated: its panels need ", expected, " bytes, ", end - here, " are left");
   }
   packed_matrix<F> w(shape, not_initialised{});
-  // In pieces, for streams that cannot tell: memory that is not written is not used.
-  constexpr std::size_t piece = std::size_t{1} << 26;
-  for (std::size_t at = 0; at < w.bytes(); at += piece)
-    read_exactly(in, w.panel(0) + at, std::min(piece, w.bytes() - at), "the rest of its panels");
+  read_exactly(in, w.panel(0), w.bytes(), "its panels");
   if (checksum(w.panel(0), w.bytes()) != header.payload_checksum)
     fail_file("packed matrix is corrupt: the checksum of its panels does not match");
   return w;
