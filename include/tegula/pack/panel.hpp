@@ -52,7 +52,7 @@ struct panel_layout;
 
 template <quant_format F>
 struct panel_layout<F> {
-  using t = traits<F>;
+  using facts = traits<F>;
   static constexpr std::size_t plane_rows(std::size_t plane) { return static_cast<std::size_t>(F::block_k * F::planes[plane].bits / 32); }
   static constexpr std::size_t plane_at(std::size_t plane) {  // bytes from the block's first row
     std::size_t at = 0;
@@ -70,20 +70,20 @@ struct panel_layout<F> {
   static constexpr std::size_t d_at(std::size_t blocks) { return words_at(blocks) + blocks * words * row_bytes; }
   static constexpr std::size_t m_at(std::size_t blocks) { return d_at(blocks) + blocks * NR * 2; }
   static constexpr std::size_t super_bytes(std::size_t blocks) {
-    return round_up(m_at(blocks) + (t::has_min ? blocks * NR * 2 : 0), std::size_t{row_bytes});
+    return round_up(m_at(blocks) + (facts::has_min ? blocks * NR * 2 : 0), std::size_t{row_bytes});
   }
-  static constexpr std::size_t full_super = super_bytes(t::super_blocks);
+  static constexpr std::size_t full_super = super_bytes(facts::super_blocks);
 
   static constexpr std::size_t panel_bytes(index_t K) {
     const auto blocks = static_cast<std::size_t>(K / F::block_k);
-    const std::size_t rest = blocks % t::super_blocks;
-    return blocks / t::super_blocks * full_super + (rest == 0 ? 0 : super_bytes(rest));
+    const std::size_t rest = blocks % facts::super_blocks;
+    return blocks / facts::super_blocks * full_super + (rest == 0 ? 0 : super_bytes(rest));
   }
   // Super-group s of a panel of K weights: its offset and how many blocks it has.
   static constexpr std::size_t super_at(index_t s) { return static_cast<std::size_t>(s) * full_super; }
   static constexpr std::size_t super_blocks(index_t s, index_t K) {
-    const index_t rest = K / F::block_k - s * t::super_blocks;
-    return static_cast<std::size_t>(rest < t::super_blocks ? rest : t::super_blocks);
+    const index_t rest = K / F::block_k - s * facts::super_blocks;
+    return static_cast<std::size_t>(rest < facts::super_blocks ? rest : facts::super_blocks);
   }
 };
 
