@@ -18,8 +18,9 @@ namespace tegula::inline TEGULA_ABI {
 
 namespace detail {
 
-inline constexpr int block_rows = 16;  // rows of A in a block: the rows of a tile
-inline constexpr int scale_k = 256;    // weights of K that share an activation scale
+inline constexpr int block_rows = 16;    // rows of A in a block: the rows of a tile
+inline constexpr index_t m_blocks = 32;  // in an M block, 512 rows, for which a panel is unpacked once; even, for pairs of tiles
+inline constexpr int scale_k = 256;      // weights of K that share an activation scale
 inline constexpr int sums16_per_scale = scale_k / 16, sums32_per_scale = scale_k / 32;
 inline constexpr int pairs_per_scale = 32;  // bf16 of a row of group-sum pairs, 8 pairs and as many zeros: a tile row
 

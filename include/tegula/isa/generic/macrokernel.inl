@@ -1,4 +1,4 @@
-// The macro-kernel of the vector ISAs: one M block (up to 16 blocks of 16 rows) times one panel, C as rows of NR floats.
+// The macro-kernel of the vector ISAs: one M block (up to 512 rows) times one panel, C as rows of NR floats.
 // Loops: a chunk of K unpacked once for all rows; blocks of A; strips of MR rows.
 
 inline constexpr index_t chunk_k = 2048;  // of K unpacked at a time: 32 KiB of bytes, 64 KiB of bf16: stays in L2
@@ -17,11 +17,9 @@ TEGULA_INLINE void for_each_strip(index_t rows, Strip strip) {
   }
 }
 
-inline constexpr index_t m_blocks = 16;  // blocks of A in an M block: 256 rows, for which a panel is unpacked once
-
 // What a macro-kernel call multiplies: an M block of A and a panel, or a few; C[panel][rows][NR] is zero on entry.
 struct block_product {
-  static constexpr index_t c_stride = m_blocks * t::block_rows * t::NR;
+  static constexpr index_t c_stride = t::m_blocks * t::block_rows * t::NR;
 
   const t::activation_store* a;
   index_t first_block, last_block;

@@ -30,12 +30,16 @@ template <int Panels, class T, class Epilogue>
 TEGULA_NOINLINE void run_panels(const t::activation_store& a, t::task_range range, const t::packed_panels& w, matrix_view<T> out,
                                 const Epilogue& epilogue, void (*macrokernel)(const block_product&) noexcept) {
   alignas(64) float c[Panels * block_product::c_stride];
-  for (index_t b = range.first_block; b < range.last_block; b += m_blocks)
+  for (index_t b = range.first_block; b < range.last_block; b += t::m_blocks)
     for (index_t p = range.first_panel; p < range.last_panel; p += Panels) {
       const int count = range.last_panel - p < Panels ? static_cast<int>(range.last_panel - p) : Panels;
-      const block_product product{
-          &a,  b, range.last_block - b < m_blocks ? range.last_block : b + m_blocks, w.data + static_cast<std::size_t>(p) * w.stride, count,
-          w.K, c};
+      const block_product product{&a,
+                                  b,
+                                  range.last_block - b < t::m_blocks ? range.last_block : b + t::m_blocks,
+                                  w.data + static_cast<std::size_t>(p) * w.stride,
+                                  count,
+                                  w.K,
+                                  c};
       const index_t rows = product.rows(), kernel_rows = t::round_up(rows, index_t{2 * t::block_rows});  // AMX works on pairs of blocks
       for (int i = 0; i < count; ++i)
         __builtin_memset(product.c_of_panel(i), 0, static_cast<std::size_t>(kernel_rows * t::NR) * sizeof(float));
