@@ -94,22 +94,6 @@ inline TEGULA_NOINLINE void bf16_tile_macrokernel(const row_pairs& rows, index_t
   finish_bf16(stored);
 }
 
-// K weights first_k .. + count of a panel as bf16 pairs, in whole tiles: from the panel itself where it is that already.
-template <block_format F>
-TEGULA_INLINE const std::byte* bf16_tiles(const std::byte* panel, index_t K, index_t first_k, index_t count, std::byte* buffer) {
-  if constexpr (std::is_same_v<F, bf16>)
-    if (K % 32 == 0) return panel + first_k / 2 * tile_row_bytes;
-  if constexpr (float_format<F>) {
-    unpack_bf16<F>(panel, first_k, count, buffer);
-    const index_t rows = (count + 1) / 2, whole = t::round_up(rows, index_t{tile_rows});
-    __builtin_memset(buffer + rows * tile_row_bytes, 0, static_cast<std::size_t>((whole - rows) * tile_row_bytes));
-  } else {
-    constexpr index_t super_k = t::traits<F>::super_k;
-    unpack_bf16<F>(panel, first_k / super_k, (first_k + count + super_k - 1) / super_k, K, buffer);
-  }
-  return buffer;
-}
-
 template <block_format F>
 TEGULA_NOINLINE void bf16_macrokernel(const block_product& p) noexcept {
   constexpr index_t chunk = chunk_k / 2;  // two panels of 32 KiB
@@ -117,8 +101,8 @@ TEGULA_NOINLINE void bf16_macrokernel(const block_product& p) noexcept {
   const bool two = p.panels == 2;
   for (index_t k = 0; k < p.K; k += chunk) {
     const index_t count = p.K - k < chunk ? p.K - k : chunk;
-    const std::byte* first = bf16_tiles<F>(p.panel, p.K, k, count, buffer[0]);
-    const std::byte* second = two ? bf16_tiles<F>(p.panel + t::panel_layout<F>::panel_bytes(p.K), p.K, k, count, buffer[1]) : first;
+    const std::byte* first = bf16_chunk<F>(p.panel, p.K, k, count, buffer[0]);
+    const std::byte* second = two ? bf16_chunk<F>(p.panel + t::panel_layout<F>::panel_bytes(p.K), p.K, k, count, buffer[1]) : first;
     for_each_configuration(p, [&](const row_pairs& rows) TEGULA_LAMBDA_INLINE {
       bf16_tile_macrokernel(rows, k / 32, (count + 31) / 32, {first, second}, two ? p.c_of_panel(1) : nullptr);
     });

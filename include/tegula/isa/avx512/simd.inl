@@ -1,5 +1,5 @@
 // AVX-512's vectors: sixteen lanes, a panel's row. The vocabulary is described in scalar/simd.inl.
-// Included inside namespaces tegula::avx512 and tegula::amx and their target regions.
+// Included inside namespace tegula::avx512 and its target region; AMX's kernels use it from there.
 
 inline constexpr int lanes = 16;
 inline constexpr int max_rows = 8;  // 8 sums, 8 partial sums, 8 rows of C
@@ -14,9 +14,9 @@ typedef float vf32 __attribute__((vector_size(4 * lanes)));
 
 TEGULA_INLINE vu32 splat(std::uint32_t x) { return vu32(_mm512_set1_epi32(static_cast<int>(x))); }
 TEGULA_INLINE vf32 splat(float x) { return vf32(_mm512_set1_ps(x)); }
-// g++ 12 warns of an uninitialised variable inside the intrinsics without a mask; with a full one they are the same instruction.
 TEGULA_INLINE vf32 to_float(vi32 x) { return __builtin_convertvector(x, vf32); }
 TEGULA_INLINE vf32 fma(vf32 a, vf32 b, vf32 c) { return vf32(_mm512_fmadd_ps(__m512(a), __m512(b), __m512(c))); }
+// g++ 12 warns of an uninitialised variable inside these intrinsics without a mask; with a full one they are the same instruction.
 TEGULA_INLINE vi32 round_to_int(vf32 x) { return vi32(_mm512_maskz_cvtps_epi32(0xffff, __m512(x))); }
 TEGULA_INLINE vf32 widen_halves(const void* halves) {
   return vf32(_mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256(static_cast<const __m256i*>(halves))));

@@ -62,3 +62,21 @@ TEGULA_NOINLINE void unpack_bf16(const std::byte* panel, index_t first_k, index_
       store(pairs + v * lanes * 4, bf16_pair(even, odd));
     }
 }
+
+// K weights first_k .. first_k + count - 1 of a panel as bf16 pairs, in whole tiles, zeros behind K: from the panel itself where it is
+// that already, else made in `buffer`. first_k is a multiple of the super-group.
+template <block_format F>
+TEGULA_INLINE const std::byte* bf16_chunk(const std::byte* panel, index_t K, index_t first_k, index_t count, std::byte* buffer) {
+  constexpr index_t tile_rows = 16;
+  if constexpr (std::is_same_v<F, bf16>)
+    if (K % (2 * tile_rows) == 0) return panel + first_k / 2 * t::row_bytes;
+  if constexpr (float_format<F>) {
+    unpack_bf16<F>(panel, first_k, count, buffer);
+    const index_t rows = (count + 1) / 2, whole = t::round_up(rows, tile_rows);
+    __builtin_memset(buffer + rows * t::row_bytes, 0, static_cast<std::size_t>((whole - rows) * t::row_bytes));
+  } else {
+    constexpr index_t super_k = t::traits<F>::super_k;
+    unpack_bf16<F>(panel, first_k / super_k, (first_k + count + super_k - 1) / super_k, K, buffer);
+  }
+  return buffer;
+}

@@ -2,7 +2,7 @@
 // TDPBF16PS: per 32 of K, e = fma over the even k, o = fma over the odd k, both ascending from 0; then C += e + o.
 // Registers: MR x Vectors each of C, e and o. Bound: the FMAs, NR * K / lanes a row.
 
-// Weights of one column pair (k, k + 1) as floats. k is even; the row after K is zeros.
+// Weights of k and k + 1, k even, as floats; or of k alone, where K ends.
 template <class Element>
 struct weight_rows;
 

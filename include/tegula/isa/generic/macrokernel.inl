@@ -88,33 +88,16 @@ TEGULA_NOINLINE void exact_macrokernel(const block_product& p) noexcept {
   });
 }
 
-// Calls use(first_k, count, pairs) for each chunk of a panel's K with its weights as bf16 pairs.
-template <block_format F, class Use>
-TEGULA_INLINE void for_each_bf16_chunk(const std::byte* panel, index_t K, std::byte* buffer, Use use) {
-  for (index_t k = 0; k < K; k += chunk_k) {
-    const index_t count = K - k < chunk_k ? K - k : chunk_k;
-    if constexpr (std::is_same_v<F, bf16>) {
-      use(k, count, panel + k / 2 * t::row_bytes);  // the panel is pairs already
-    } else {
-      if constexpr (float_format<F>) {
-        unpack_bf16<F>(panel, k, count, buffer);
-      } else {
-        constexpr index_t super_k = t::traits<F>::super_k;
-        unpack_bf16<F>(panel, k / super_k, (k + count + super_k - 1) / super_k, K, buffer);
-      }
-      use(k, count, static_cast<const std::byte*>(buffer));
-    }
-  }
-}
-
 template <block_format F>
 TEGULA_NOINLINE void bf16_macrokernel(const block_product& p) noexcept {
   alignas(64) std::byte buffer[chunk_k / 2 * t::row_bytes];
-  for_each_bf16_chunk<F>(p.panel, p.K, buffer, [&](index_t k, index_t count, const std::byte* pairs) TEGULA_LAMBDA_INLINE {
+  for (index_t k = 0; k < p.K; k += chunk_k) {
+    const index_t count = p.K - k < chunk_k ? p.K - k : chunk_k;
+    const std::byte* pairs = bf16_chunk<F>(p.panel, p.K, k, count, buffer);
     p.for_each_block([&](const t::a_block& block, float* c) TEGULA_LAMBDA_INLINE {
       for_each_strip<max_rows, 1>(block.rows, [&](index_t m, auto mr) TEGULA_LAMBDA_INLINE {
         float_kernel<bf16, bf16, mr()>(block.tiles + m * t::row_bytes, block.tile_stride(), k, count, pairs, c + m * t::NR);
       });
     });
-  });
+  }
 }
