@@ -29,10 +29,12 @@ inline constexpr auto kernel_name = [] {
   return text;
 }();
 
-// How A is held for a product with F: only exact mode of quantized weights quantizes it.
+// How A is held for a product with F: bf16 mode rounds it, the others quantize it for quantized weights.
 template <block_format F>
 constexpr a_kind a_kind_for(compute mode) {
   if (mode == compute::bf16) return a_kind::bf16;
+  if (mode == compute::requantized && float_format<F>)
+    fail_argument(F::name, " weights have no ", name_of(mode), " mode: it is for quantized types");
   return quant_format<F> ? a_kind::int8 : a_kind::f32;
 }
 
@@ -78,7 +80,7 @@ struct task_grid {
 inline std::string_view last_kernel() noexcept { return detail::last_kernel_name; }
 
 // A[M, K] in the form that the kernels read, made once and used for any number of products with weights of the same K: int8
-// (any quantized type, exact mode), bf16 (any type, bf16 mode) or f32 (f32, f16 and bf16 weights, exact mode).
+// (any quantized type, exact and requantized mode), bf16 (any type, bf16 mode) or f32 (f32, f16 and bf16 weights, exact mode).
 class quantized_activations {
  public:
   // Room for M rows, which assign() must fill before a product reads them. `w`: weights that it will be used with, to know the form.
@@ -136,13 +138,16 @@ void check_shapes(const A& a, const W& w, const matrix_view<T>& c) {
     fail_argument("C is ", c.rows(), " x ", c.cols(), ", the product of A and W is ", a.rows(), " x ", w.rows());
 }
 
+// The mode of a product: the one asked for, if these activations have the form that it needs with F; else the one that they were
+// made for.
 template <block_format F>
-void check_form(const quantized_activations& a, const gemm_options& options) {
-  if (options.compute && resolve(*options.compute) != a.mode())
-    fail_argument("compute mode ", name_of(*options.compute), " asked for, but the activations were made for ", name_of(a.mode()));
-  if (const a_kind needed = a_kind_for<F>(a.mode()); needed != a.store().kind())
-    fail_argument(F::name, " weights in ", name_of(a.mode()), " mode need activations as ", a_kind_name(needed), ", these are held as ",
-                  a_kind_name(a.store().kind()), ": make them with quantized_activations(a, w) for these weights");
+compute mode_for(const quantized_activations& a, const gemm_options& options) {
+  const compute mode = options.compute ? resolve(*options.compute) : a.mode();
+  if (const a_kind needed = a_kind_for<F>(mode); needed != a.store().kind())
+    fail_argument(F::name, " weights in ", name_of(mode), " mode need activations as ", a_kind_name(needed), ", these, made for ",
+                  name_of(a.mode()), " mode, are held as ", a_kind_name(a.store().kind()),
+                  ": make them with quantized_activations(a, w) for these weights and this mode");
+  return mode;
 }
 
 template <block_format F, compute Mode, class T, class Epilogue, class Executor>
@@ -187,7 +192,8 @@ concept executor_for = executor<E> &&(std::same_as<A, quantized_activations> || 
 //           element of C that it is about to replace (a residual). The value it gets has the same bits everywhere; its own arithmetic is
 //           the compiler's, which may fuse a * b + c where the ISA can
 // executor  runs the tasks; the result does not depend on it
-// options   isa: the best by default; compute: exact by default
+// options   isa: the best by default; compute: exact by default, or what the activations were made for. Activations made for exact
+//           serve requantized as well, and the other way round
 //
 // Epilogue, executor and options may each be left out, in this order. M = 0 or N = 0 touches nothing; K = 0 gives epilogue(0).
 // Throws std::invalid_argument for shapes that do not fit, an ISA that cannot run here, or activations of another form; nothing
@@ -201,9 +207,11 @@ void gemm(const quantized_activations& a, const W& w, matrix_view<T> c, const Ep
   } else {
     using format = typename W::format;
     detail::check_shapes(a, w, c);
-    detail::check_form<format>(a, options);
-    if (a.mode() == compute::bf16) detail::run_product<format, compute::bf16>(a, w, c, epilogue, executor, options);
-    else detail::run_product<format, compute::exact>(a, w, c, epilogue, executor, options);
+    const compute mode = detail::mode_for<format>(a, options);
+    if (mode == compute::bf16) return detail::run_product<format, compute::bf16>(a, w, c, epilogue, executor, options);
+    if constexpr (quant_format<format>)
+      if (mode == compute::requantized) return detail::run_product<format, compute::requantized>(a, w, c, epilogue, executor, options);
+    detail::run_product<format, compute::exact>(a, w, c, epilogue, executor, options);
   }
 }
 

@@ -13,16 +13,20 @@ inline constexpr isa all_isas[] = {isa::scalar, isa::avx2, isa::avx512, isa::amx
 
 // How a product is computed; docs/numerics.md defines each. Never mixed silently.
 enum class compute {
-  exact,  // integer dot products in one documented float order: the same bits on every ISA, for every M and thread count
-  bf16,   // A and weights as bf16, f32 sums
-  auto_,  // the library's choice; today that is exact for every type and M
+  exact,        // integer dot products in one documented float order: the same bits on every ISA, for every M and thread count
+  bf16,         // A and weights as bf16, f32 sums
+  requantized,  // quantized weights brought to int8 with one scale per 256 of K: the same bits everywhere too, less exact, faster
+  auto_,        // the library's choice; today that is exact for every type and M
 };
 
 constexpr const char* name_of(isa which) {
   constexpr const char* names[] = {"scalar", "avx2", "avx512", "amx"};
   return names[static_cast<int>(which)];
 }
-constexpr const char* name_of(compute how) { return how == compute::bf16 ? "bf16" : how == compute::auto_ ? "auto" : "exact"; }
+constexpr const char* name_of(compute how) {
+  constexpr const char* names[] = {"exact", "bf16", "requantized", "auto"};
+  return names[static_cast<int>(how)];
+}
 
 struct gemm_options {
   std::optional<tegula::isa> isa{};          // unset: the best for the shape

@@ -19,7 +19,7 @@ using namespace avx512;  // the vector vocabulary and generic/, which this ISA c
 
 struct kernels : avx512::kernels {
   template <block_format F, compute Mode>
-  static constexpr isa runs = float_format<F>&& Mode == compute::exact ? isa::avx512 : isa::amx;  // whose kernel serves F
+  static constexpr isa runs = (float_format<F> && Mode == compute::exact) || Mode == compute::requantized ? isa::avx512 : isa::amx;
 
   template <block_format F, compute Mode, class T, class Epilogue>
   static void run(const t::activation_store& a, t::task_range range, const t::packed_panels& w, matrix_view<T> c,

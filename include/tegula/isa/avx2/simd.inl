@@ -5,10 +5,12 @@ inline constexpr int lanes = 8;
 inline constexpr int max_rows = 4;  // 4 sums, 4 partial sums and what a step needs fill the 16 registers
 inline constexpr int wide_rows = 2;
 inline constexpr int packed_rows = 4;  // unpacking for so few would cost more than it saves
+inline constexpr int byte_rows = 4;    // of both halves of a panel: 8 sums
 
 typedef std::uint32_t vu32 __attribute__((vector_size(4 * lanes)));
 typedef std::int32_t vi32 __attribute__((vector_size(4 * lanes)));
 typedef std::int16_t vi16 __attribute__((vector_size(4 * lanes)));
+typedef std::uint16_t vu16 __attribute__((vector_size(4 * lanes)));
 typedef float vf32 __attribute__((vector_size(4 * lanes)));
 
 TEGULA_INLINE vu32 splat(std::uint32_t x) { return vu32(_mm256_set1_epi32(static_cast<int>(x))); }

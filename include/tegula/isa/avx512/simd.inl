@@ -5,6 +5,7 @@ inline constexpr int lanes = 16;
 inline constexpr int max_rows = 8;  // 8 sums, 8 partial sums, 8 rows of C
 inline constexpr int wide_rows = 8;
 inline constexpr int packed_rows = 4;  // unpacking for so few would cost more than it saves
+inline constexpr int byte_rows = 16;   // 16 sums
 
 typedef std::uint32_t vu32 __attribute__((vector_size(4 * lanes)));
 typedef std::int32_t vi32 __attribute__((vector_size(4 * lanes)));

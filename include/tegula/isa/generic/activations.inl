@@ -34,17 +34,20 @@ TEGULA_INLINE std::uint32_t largest_magnitude_bits(const float* x) {
   return result;
 }
 
-// Group sums of 256 quants: of 16, of 32, and those of 32 as bf16 pairs (128 * high, low), both integers that bf16 holds.
-TEGULA_INLINE void store_group_sums(const std::int8_t* quants, float* sums16, float* sums32, std::uint16_t* pairs) {
+// Group sums of 256 quants: of 16, of 32, and those of 32 as bf16 pairs (128 * high, low), both integers that bf16 holds. Returns the
+// sum of all.
+TEGULA_INLINE std::int32_t store_group_sums(const std::int8_t* quants, float* sums16, float* sums32, std::uint16_t* pairs) {
   alignas(64) std::int32_t sums4[a_step / 4];
   for (int i = 0; i < a_step / 4; i += lanes) {
     partial_dot<1, 4> ones;
     ones.add(splat(0x01010101u), load<vu32>(quants + 4 * i));
     store(sums4 + i, ones.total(vi32{}));
   }
+  std::int32_t all = 0;
   for (int g = 0; g < t::sums32_per_scale; ++g) {
     const std::int32_t* s = sums4 + 8 * g;
     const int first = s[0] + s[1] + s[2] + s[3], second = s[4] + s[5] + s[6] + s[7], sum = first + second, low = sum & 127;
+    all += sum;
     sums16[2 * g] = static_cast<float>(first);
     sums16[2 * g + 1] = static_cast<float>(second);
     sums32[g] = static_cast<float>(sum);
@@ -52,6 +55,7 @@ TEGULA_INLINE void store_group_sums(const std::int8_t* quants, float* sums16, fl
     pairs[2 * g + 1] = static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(static_cast<float>(low)) >> 16);
   }
   for (int i = 2 * t::sums32_per_scale; i < t::pairs_per_scale; ++i) pairs[i] = 0;
+  return all;
 }
 
 // 256 floats to 256 quants; returns the scale.
@@ -85,8 +89,8 @@ TEGULA_NOINLINE void quantize_rows(matrix_view<const T> a, index_t first_row, co
       block.scales[at] = quantize_256(x, quants);
       for (index_t i = 0; i < a_step / 64; ++i)
         __builtin_memcpy(block.tiles + (s * (a_step / 64) + i) * block.tile_stride() + r * t::row_bytes, quants + 64 * i, 64);
-      store_group_sums(quants, block.sums16 + at * t::sums16_per_scale, block.sums32 + at * t::sums32_per_scale,
-                       block.pairs + at * t::pairs_per_scale);
+      block.offsets[at] = -128 * store_group_sums(quants, block.sums16 + at * t::sums16_per_scale, block.sums32 + at * t::sums32_per_scale,
+                                                  block.pairs + at * t::pairs_per_scale);
     }
 }
 

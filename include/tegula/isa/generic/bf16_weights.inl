@@ -27,17 +27,10 @@ TEGULA_NOINLINE void unpack_bf16(const std::byte* panel, index_t first, index_t 
     for (std::size_t b = 0; b < super.blocks; ++b, pairs += F::block_k / 2 * t::row_bytes)
       for (int v = 0; v < panel_vectors; ++v) {
         const auto column = static_cast<std::size_t>(v * lanes * 4);
-        const vf32 d = widen_halves(super.d(b) + v * lanes * 2);
-        vf32 m{};
-        if constexpr (traits::has_min) m = widen_halves(super.m(b) + v * lanes * 2);
+        const block_scales<F> scales(super, b, v);
         TEGULA_UNROLL
         for (int g = 0; g < traits::groups; ++g) {
-          vf32 scale = d, minimum = m;
-          if constexpr (integer_scales<F>) {
-            const scale_words<F> words(super, v);
-            scale = to_float(byte_of<F::signed_scales>(words.scales(g / 4), g % 4)) * d;
-            if constexpr (traits::has_min) minimum = -(to_float(byte_of<false>(words.minima(g / 4), g % 4)) * m);
-          }
+          const vf32 scale = scales.scale(g), minimum = scales.minimum(g);
           TEGULA_UNROLL
           for (int i = 0; i < F::group_k / 4; ++i) {
             const int r = g * (F::group_k / 4) + i;

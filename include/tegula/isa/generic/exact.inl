@@ -16,12 +16,14 @@ class a_rows {
   TEGULA_INLINE a_rows(const t::a_block& block, index_t first)
       : tiles_(block.tiles + first * quads_step),
         scales_(block.scales + first),
+        offsets_(block.offsets + first),
         sums32_(block.sums32 + first * sums32_step),
         sums16_(block.sums16 + first * sums16_step),
         rows_(static_cast<std::size_t>(block.rows)) {}
 
   [[nodiscard]] TEGULA_INLINE const std::byte* quads(std::size_t k) const { return tiles_ + k / 64 * rows_ * quads_step + k % 64; }
   [[nodiscard]] TEGULA_INLINE const float* scales(std::size_t k) const { return scales_ + k / t::scale_k * rows_; }
+  [[nodiscard]] TEGULA_INLINE const std::int32_t* offsets(std::size_t k) const { return offsets_ + k / t::scale_k * rows_; }
   [[nodiscard]] TEGULA_INLINE const float* sums32(std::size_t k) const {
     return sums32_ + k / t::scale_k * rows_ * sums32_step + k % t::scale_k / 32;
   }
@@ -31,7 +33,9 @@ class a_rows {
 
  private:
   const std::byte* tiles_;
-  const float *scales_, *sums32_, *sums16_;
+  const float* scales_;
+  const std::int32_t* offsets_;
+  const float *sums32_, *sums16_;
   std::size_t rows_;  // of the whole block: what its layout steps by
 };
 

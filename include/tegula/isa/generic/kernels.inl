@@ -3,6 +3,7 @@
 #include "base.inl"
 #include "weights.inl"
 #include "exact.inl"
+#include "requantized.inl"
 #include "float.inl"
 #include "bf16_weights.inl"
 #include "activations.inl"
@@ -24,6 +25,7 @@ struct generic_kernels {
   static void run(const t::activation_store& a, t::task_range range, const t::packed_panels& w, matrix_view<T> c,
                   const Epilogue& epilogue) {
     if constexpr (Mode == compute::bf16) run_panels<1>(a, range, w, c, epilogue, bf16_macrokernel<F>);
+    else if constexpr (Mode == compute::requantized) run_panels<1>(a, range, w, c, epilogue, requantized_macrokernel<F>);
     else run_panels<1>(a, range, w, c, epilogue, exact_macrokernel<F>);
   }
 };

@@ -88,6 +88,20 @@ TEGULA_NOINLINE void exact_macrokernel(const block_product& p) noexcept {
   });
 }
 
+template <quant_format F>
+TEGULA_NOINLINE void requantized_macrokernel(const block_product& p) noexcept {
+  alignas(64) std::byte bytes[chunk_k * t::NR];
+  alignas(64) float scales[chunk_k / t::scale_k * t::NR];
+  for (index_t k = 0; k < p.K; k += chunk_k) {
+    const byte_chunk w{bytes, scales, k, p.K - k < chunk_k ? p.K : k + chunk_k};
+    requantize<F, 128>(p.panel, p.K, w.first_k, w.last_k, bytes, scales);
+    p.for_each_block([&](const t::a_block& block, float* c) TEGULA_LAMBDA_INLINE {
+      for_each_strip<byte_rows, 1>(
+          block.rows, [&](index_t m, auto mr) TEGULA_LAMBDA_INLINE { requantized_kernel<mr()>(a_rows(block, m), w, c + m * t::NR); });
+    });
+  }
+}
+
 template <block_format F>
 TEGULA_NOINLINE void bf16_macrokernel(const block_product& p) noexcept {
   alignas(64) std::byte buffer[chunk_k / 2 * t::row_bytes];

@@ -6,9 +6,11 @@ inline constexpr int lanes = 4;
 inline constexpr int max_rows = 2;     // of A a micro-kernel call
 inline constexpr int wide_rows = 0;    // up to so many rows take the whole panel at once
 inline constexpr int packed_rows = 0;  // up to so many rows of A read the packed panel; for more it is unpacked first
+inline constexpr int byte_rows = 2;    // of A a micro-kernel call, where a sum lasts 256 of K and C stays in memory
 
 typedef std::uint32_t vu32 __attribute__((vector_size(4 * lanes)));
 typedef std::int32_t vi32 __attribute__((vector_size(4 * lanes)));
+typedef std::uint16_t vu16 __attribute__((vector_size(4 * lanes)));
 typedef float vf32 __attribute__((vector_size(4 * lanes)));
 
 TEGULA_INLINE vu32 splat(std::uint32_t x) { return vu32{x, x, x, x}; }
