@@ -23,7 +23,8 @@ using namespace bench;
 
 const std::map<std::string, tg::isa> isa_names{
     {"scalar", tg::isa::scalar}, {"avx2", tg::isa::avx2}, {"avx512", tg::isa::avx512}, {"amx", tg::isa::amx}};
-const std::map<std::string, tg::compute> mode_names{{"exact", tg::compute::exact}, {"bf16", tg::compute::bf16}};
+const std::map<std::string, tg::compute> mode_names{
+    {"exact", tg::compute::exact}, {"bf16", tg::compute::bf16}, {"requantized", tg::compute::requantized}};
 
 // A list of some of the names; CLI11 reads an enumerator as its number.
 template <class Value>
@@ -60,7 +61,8 @@ void describe(CLI::App& app, options& o) {
   takes(app.add_option("--isa", o.isas,
                        "ISAs: scalar, avx2, avx512, amx (default: all that this machine has but scalar, which takes minutes at large M)"),
         isa_names, "ISA");
-  takes(app.add_option("--compute", o.modes, "Modes of gemm (default exact,bf16)"), mode_names, "MODE");
+  takes(app.add_option("--compute", o.modes, "Modes of gemm: exact, bf16, requantized (of quantized types) (default exact,bf16)"),
+        mode_names, "MODE");
   app.add_option("--threads", o.threads, "Threads of gemm, the calling one included; 0: what this process may use (default 1)")
       ->check(CLI::NonNegativeNumber);
   app.add_flag("--hot", o.hot, "Multiply by the same W again and again; else by one after the other of 256 MiB of them, as a model does");

@@ -42,7 +42,8 @@ constexpr const char* exit_codes =
 void add_options(CLI::App& app, options& o) {
   static const std::map<std::string, tg::isa> isas{
       {"scalar", tg::isa::scalar}, {"avx2", tg::isa::avx2}, {"avx512", tg::isa::avx512}, {"amx", tg::isa::amx}};
-  static const std::map<std::string, tg::compute> computes{{"exact", tg::compute::exact}, {"bf16", tg::compute::bf16}};
+  static const std::map<std::string, tg::compute> computes{
+      {"exact", tg::compute::exact}, {"bf16", tg::compute::bf16}, {"requantized", tg::compute::requantized}};
 
   app.footer(exit_codes);
   app.add_option("MODEL", o.path, "a GGUF file, version 2 or 3")->required();
@@ -59,7 +60,8 @@ void add_options(CLI::App& app, options& o) {
       ->check(CLI::IsMember(isas))
       ->type_name("");
   app.add_option_function<std::string>(
-         "--compute", [&o](const std::string& name) { o.compute = computes.at(name); }, "default: exact")
+         "--compute", [&o](const std::string& name) { o.compute = computes.at(name); },
+         "requantized: only matrices of quantized types are multiplied; default: exact")
       ->check(CLI::IsMember(computes))
       ->type_name("");
   app.add_option("--threads", o.threads, "0: as many as this process may use")

@@ -64,10 +64,13 @@ tg::any_packed_matrix pack_streamed(const gguf::file& file, const gguf::tensor& 
 
 }  // namespace
 
-verdict judge(const gguf::tensor& t) {
+verdict judge(const gguf::tensor& t, tg::compute mode) {
   if (t.n_dims < 2) return verdict::vector;
   if (t.dims[2] != 1 || t.dims[3] != 1) return verdict::stack;
-  return tg::supported(tg::type_id{t.type}) ? verdict::multiply : verdict::unsupported;
+  const tg::type_id type{t.type};
+  if (!tg::supported(type)) return verdict::unsupported;
+  const bool quantized = tg::visit(type, [](auto format) { return tg::quant_format<decltype(format)>; });
+  return quantized || mode != tg::compute::requantized ? verdict::multiply : verdict::no_mode;
 }
 
 const char* describe(verdict v) {
@@ -76,6 +79,7 @@ const char* describe(verdict v) {
     case verdict::vector: return "vector, not multiplied";
     case verdict::stack: return "more than two dimensions, not multiplied";
     case verdict::unsupported: return "type not supported, not multiplied";
+    case verdict::no_mode: return "no requantized mode, not multiplied";
   }
   return "";
 }
@@ -134,7 +138,7 @@ product job::measure(const source_matrix& w, const tg::any_packed_matrix& packed
 outcome job::run(const gguf::tensor& t) {
   outcome result;
   result.tensor = &t;
-  result.judged = judge(t);
+  result.judged = judge(t, options_.compute);
   if (result.judged != verdict::multiply) return result;
 
   const source_matrix w = source_of(file_, t);

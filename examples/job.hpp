@@ -19,9 +19,10 @@ enum class verdict {
   vector,       // one dimension or none: norms and biases
   stack,        // more than two dimensions
   unsupported,  // a matrix of a type that tegula does not have
+  no_mode,      // a matrix of floats, in requantized mode
 };
 
-verdict judge(const gguf::tensor& t);
+verdict judge(const gguf::tensor& t, tg::compute mode = tg::compute::exact);
 const char* describe(verdict v);  // "vector, not multiplied", ...
 
 // C = A * W^T for one M.

@@ -28,6 +28,7 @@ json describe_tensor(const gguf::tensor& t) {
 
 json describe_outcome(const outcome& o) {
   json result = describe_tensor(*o.tensor);
+  result["status"] = describe(o.judged);
   if (o.judged != verdict::multiply) return result;
   result["memory_needed"] = o.memory;
   if (o.too_large) {

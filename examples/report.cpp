@@ -45,7 +45,7 @@ table::table(std::span<const gguf::tensor* const> tensors) {
     name_width_ = std::max(name_width_, width_of(gguf::printable(t->name), widest_name));
     shape_width_ = std::max(shape_width_, width_of(shape_text(*t), widest_name));
   }
-  std::printf("%-*s  %-7s  %*s  %-20s  %5s  %10s  %9s  %8s  %8s\n", name_width_, "tensor", "type", shape_width_, "N x K", "kernel", "M",
+  std::printf("%-*s  %-7s  %*s  %-23s  %5s  %10s  %9s  %8s  %8s\n", name_width_, "tensor", "type", shape_width_, "N x K", "kernel", "M",
               "us", "GFLOP/s", "GB/s", "NMSE");
 }
 
@@ -64,7 +64,7 @@ void table::print(const outcome& o) const {
   }
   for (const product& p : o.products) {
     start_line();
-    std::printf("%-20s  %5" PRId64 "  %10.1f  %9.2f  %8.2f  %8.1e\n", p.kernel.c_str(), p.M, 1e6 * p.seconds, gflops(t, p),
+    std::printf("%-23s  %5" PRId64 "  %10.1f  %9.2f  %8.2f  %8.1e\n", p.kernel.c_str(), p.M, 1e6 * p.seconds, gflops(t, p),
                 weight_gbps(t, p), p.nmse);
   }
   std::fflush(stdout);
@@ -75,7 +75,7 @@ namespace {
 // All products of the same type, shape, kernel and M.
 struct total {
   std::size_t products = 0;
-  double seconds = 0, flop = 0, weight_bytes = 0, worst_nmse = 0;
+  double seconds = 0, flop = 0, weight_bytes = 0, nmse = 0, worst_nmse = 0;  // nmse: the sum
 };
 
 using group = std::tuple<std::uint32_t, std::uint64_t, std::uint64_t, tg::index_t, std::string>;  // type, N, K, M, kernel
@@ -90,6 +90,7 @@ std::map<group, total> totals(std::span<const outcome> outcomes) {
       sum.seconds += p.seconds;
       sum.flop += 1e9 * gflops(t, p) * p.seconds;
       sum.weight_bytes += static_cast<double>(t.bytes);
+      sum.nmse += p.nmse;
       sum.worst_nmse = std::max(sum.worst_nmse, p.nmse);
     }
   }
@@ -99,13 +100,14 @@ std::map<group, total> totals(std::span<const outcome> outcomes) {
 void print_totals(std::span<const outcome> outcomes) {
   const std::map<group, total> sums = totals(outcomes);
   if (sums.empty()) return;
-  std::printf("\nSummary: the products of each type and shape together\n%-7s  %16s  %-20s  %5s  %8s  %10s  %9s  %8s  %8s\n", "type",
-              "N x K", "kernel", "M", "matrices", "ms in all", "GFLOP/s", "GB/s", "max NMSE");
+  std::printf("\nSummary: the products of each type and shape together\n%-7s  %16s  %-23s  %5s  %8s  %10s  %9s  %8s  %9s  %8s\n", "type",
+              "N x K", "kernel", "M", "matrices", "ms in all", "GFLOP/s", "GB/s", "mean NMSE", "max NMSE");
   for (const auto& [key, sum] : sums) {
     const auto& [type, N, K, M, kernel] = key;
-    std::printf("%-7s  %16s  %-20s  %5" PRId64 "  %8zu  %10.2f  %9.2f  %8.2f  %8.1e\n", gguf::type_name(type).c_str(),
+    std::printf("%-7s  %16s  %-23s  %5" PRId64 "  %8zu  %10.2f  %9.2f  %8.2f  %9.1e  %8.1e\n", gguf::type_name(type).c_str(),
                 (std::to_string(N) + " x " + std::to_string(K)).c_str(), kernel.c_str(), M, sum.products, 1e3 * sum.seconds,
-                1e-9 * sum.flop / sum.seconds, 1e-9 * sum.weight_bytes / sum.seconds, sum.worst_nmse);
+                1e-9 * sum.flop / sum.seconds, 1e-9 * sum.weight_bytes / sum.seconds, sum.nmse / static_cast<double>(sum.products),
+                sum.worst_nmse);
   }
 }
 

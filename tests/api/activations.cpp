@@ -46,10 +46,42 @@ TEST_CASE("activations are reused for weights of every type of their form", "[ac
   }
 }
 
+TEST_CASE("activations made for exact mode serve requantized mode, and the other way round", "[activations]") {
+  const problem p;
+  for (const block_info& type : all_types()) {
+    if (!type.quantized) continue;
+    const tg::any_packed_matrix w = problem::weights(type);
+    for (const tg::compute made : {tg::compute::exact, tg::compute::requantized}) {
+      const tg::quantized_activations q(p.view, w, tg::serial_executor{}, {.compute = made});
+      INFO(type.name << " made for " << tg::name_of(made));
+      CHECK(difference(product(q, w), multiply(p.a, M, w, {.options = {.compute = made}}), N) == "");
+      for (const tg::compute used : {tg::compute::exact, tg::compute::requantized}) {
+        const call how{.options = {.compute = used}};
+        CHECK(difference(product(q, w, how), multiply(p.a, M, w, how), N) == "");
+        CHECK(tg::last_kernel().ends_with(tg::name_of(used)));
+      }
+    }
+  }
+}
+
+TEST_CASE("float weights have no requantized mode", "[activations][errors]") {
+  const problem p;
+  const call how{.options = {.compute = tg::compute::requantized}};
+  const tg::quantized_activations int8(p.view, problem::weights(info_of(tg::q4_0::id)));
+  for (const block_info& type : all_types()) {
+    if (type.quantized) continue;
+    const tg::any_packed_matrix w = problem::weights(type);
+    check_names(message_of<std::invalid_argument>([&] { multiply(p.a, M, w, how); }), {type.name, "requantized"});
+    check_names(message_of<std::invalid_argument>([&] { tg::quantized_activations(M, w, tg::compute::requantized); }),
+                {type.name, "requantized"});
+    check_names(message_of<std::invalid_argument>([&] { product(int8, w, how); }), {type.name, "requantized"});
+  }
+}
+
 TEST_CASE("activations made on one ISA serve another", "[activations]") {
   const problem p;
   for (const block_info& type : all_types())
-    for (const tg::compute mode : {tg::compute::exact, tg::compute::bf16}) {
+    for (const tg::compute mode : modes_of(type)) {
       const tg::any_packed_matrix w = problem::weights(type);
       const std::vector<float> expected = multiply(p.a, M, w, on(tg::isa::scalar, mode));
       for (const tg::isa made : isas_here())

@@ -45,7 +45,7 @@ void check_recorded(const std::string& name, const digest& sum) {
     WARN(name << " has no digest on record: record it as kernels/digest.hpp says");
     return;
   }
-  INFO(name << ": the bits of exact mode's results are not those on record");
+  INFO(name << ": the bits of the results are not those on record");
   CHECK(sum.text() == found->second);
 }
 

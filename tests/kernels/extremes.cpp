@@ -20,17 +20,20 @@ constexpr float inf = std::numeric_limits<float>::infinity(), not_a_number = std
 
 tg::index_t some_k(const block_info& type) { return type.block_k == 256 ? 512 : type.block_k == 32 ? 288 : 67; }
 
-// exact mode on every ISA against the reference; for a type without one, against scalar.
-void check_exact(const block_info& type, const std::vector<float>& a, tg::index_t M, const bytes& blocks, tg::index_t N, tg::index_t K) {
+// exact and requantized mode on every ISA against the reference; for a type without one, against scalar.
+void check_bits(const block_info& type, const std::vector<float>& a, tg::index_t M, const bytes& blocks, tg::index_t N, tg::index_t K) {
   const tg::any_packed_matrix w = pack(type, blocks.data(), N, K);
   const reference::weights decoded(type, blocks.data(), N, K);
-  std::vector<float> expected;
-  if (decoded.has_order()) expected = reference::exact(a, M, decoded);
-  for (const tg::isa isa : isas_here()) {
-    const std::vector<float> c = multiply(a, M, w, on(isa));
-    if (expected.empty()) expected = c;
-    INFO(type.name << " " << tg::name_of(isa));
-    CHECK(difference(c, expected, N) == "");
+  for (const tg::compute mode : modes_of(type)) {
+    if (mode == tg::compute::bf16) continue;
+    std::vector<float> expected;
+    if (decoded.has_order()) expected = (mode == tg::compute::exact ? reference::exact : reference::requantized)(a, M, decoded);
+    for (const tg::isa isa : isas_here()) {
+      const std::vector<float> c = multiply(a, M, w, on(isa, mode));
+      if (expected.empty()) expected = c;
+      INFO(type.name << " " << tg::name_of(isa) << " " << tg::name_of(mode));
+      CHECK(difference(c, expected, N) == "");
+    }
   }
 }
 
@@ -64,8 +67,8 @@ TEST_CASE("largest quants times largest activations", "[extremes]") {
     const tg::index_t K = some_k(type);
     for (const int fill : {0x00, 0x0f, 0x7f, 0x80, 0x81, 0xf0, 0xff, 0x3f, 0xc0}) {
       INFO("bytes of " << fill);
-      check_exact(type, extreme_activations(K), extreme_rows, filled_blocks(type, 17, K, static_cast<unsigned char>(fill), 0x3c01, 0xbc02),
-                  17, K);
+      check_bits(type, extreme_activations(K), extreme_rows, filled_blocks(type, 17, K, static_cast<unsigned char>(fill), 0x3c01, 0xbc02),
+                 17, K);
     }
   }
 }
@@ -86,17 +89,17 @@ TEST_CASE("random mixes of extreme bytes", "[extremes]") {
     }
     std::vector<float> a = extreme_activations(K);
     for (tg::index_t i = 0; i < 12 * K; ++i) a.push_back(next.below(2) == 0 ? 1.f : -1.f);
-    check_exact(type, a, extreme_rows + 12, blocks, N, K);
+    check_bits(type, a, extreme_rows + 12, blocks, N, K);
   }
 }
 
 TEST_CASE("zero blocks and zero activations", "[extremes]") {
   for (const block_info& type : all_types()) {
     const tg::index_t K = some_k(type), N = 18;
-    check_exact(type, random_activations(5, K, 1), 5, bytes(type.bytes(N, K)), N, K);
+    check_bits(type, random_activations(5, K, 1), 5, bytes(type.bytes(N, K)), N, K);
     std::vector<float> a = random_activations(5, K, 1);
     for (tg::index_t k = 0; k < K; ++k) a[static_cast<std::size_t>(2 * K + k)] = 0;
-    check_exact(type, a, 5, random_blocks(type, N, K, 1), N, K);
+    check_bits(type, a, 5, random_blocks(type, N, K, 1), N, K);
   }
 }
 
@@ -112,7 +115,7 @@ TEST_CASE("extreme scales", "[extremes]") {
       set_half(blocks, type, (3 * i + 1) * row_blocks + i % row_blocks, type.d_at, halves[i]);
       if (type.m_at >= 0) set_half(blocks, type, (3 * i + 2) * row_blocks + i % row_blocks, type.m_at, halves[i]);
     }
-    check_exact(type, random_activations(7, K, 2), 7, blocks, N, K);
+    check_bits(type, random_activations(7, K, 2), 7, blocks, N, K);
   }
 }
 
@@ -123,7 +126,7 @@ TEST_CASE("activations from denormal to huge", "[extremes]") {
     std::vector<float> a;
     for (const float size : {0x1p-149f, 0x1p-126f, 0x1p-73f, 0x1p-72f, 0x1p-71f, 0x1p-40f, 0x1p60f, 0x1p127f})
       for (const float x : random_activations(1, K, 9)) a.push_back(x * size);
-    check_exact(type, a, 8, random_blocks(type, N, K, 6), N, K);
+    check_bits(type, a, 8, random_blocks(type, N, K, 6), N, K);
   }
 }
 
@@ -139,7 +142,7 @@ TEST_CASE("NaN and Inf activations stay in their row", "[nonfinite]") {
     at(3, K - 1) = inf;
     at(16, K / 2) = -inf;
     at(20, K - 2) = not_a_number;
-    for (const tg::compute mode : {tg::compute::exact, tg::compute::bf16})
+    for (const tg::compute mode : modes_of(type))
       for (const tg::isa isa : isas_here()) {
         std::vector<float> c = multiply(dirty, M, w, on(isa, mode)), expected = multiply(clean, M, w, on(isa, mode));
         bool rows_non_finite = true;
@@ -169,7 +172,7 @@ TEST_CASE("NaN and Inf weights stay in their column", "[nonfinite]") {
       else set_half(blocks, type, b, type.quantized ? type.d_at : 0, type.id == tg::bf16::id ? tg::bf16(bad).bits : tg::f16(bad).bits);
     }
     const tg::any_packed_matrix w = pack(type, blocks.data(), N, K);
-    for (const tg::compute mode : {tg::compute::exact, tg::compute::bf16})
+    for (const tg::compute mode : modes_of(type))
       for (const tg::isa isa : isas_here()) {
         std::vector<float> c = multiply(a, M, w, on(isa, mode)), expected = multiply(a, M, clean, on(isa, mode));
         bool columns_non_finite = true;
@@ -187,27 +190,33 @@ TEST_CASE("NaN and Inf weights stay in their column", "[nonfinite]") {
 }
 
 #if TEGULA_X86
-// exact mode of quantized weights makes no denormal, so FTZ and DAZ in the caller change nothing; and the library leaves MXCSR.
+// Products of quantized weights in exact mode make no denormal, nor do those in requantized mode unless activations are below 2^-42, so
+// FTZ and DAZ in the caller change nothing; and the library leaves MXCSR.
 TEST_CASE("the caller's FTZ and DAZ change no bit", "[extremes]") {
   for (const block_info& type : all_types()) {
     if (!type.quantized) continue;
     const tg::index_t K = some_k(type), N = 17, M = 6;
     bytes blocks = random_blocks(type, N, K, 11);
     for (tg::index_t b = 0; b < N * (K / type.block_k); b += 2) set_half(blocks, type, b, type.d_at, static_cast<std::uint16_t>(1 + b));
-    std::vector<float> a;
-    for (const float size : {1.f, 0x1p-60f, 0x1p-71f, 0x1p-72f, 0x1p-80f, 0x1p-140f})
-      for (const float x : random_activations(1, K, 9)) a.push_back(x * size);
     const tg::any_packed_matrix w = pack(type, blocks.data(), N, K);
-    for (const tg::isa isa : isas_here()) {
-      const std::vector<float> usual = multiply(a, M, w, on(isa));
-      const unsigned before = _mm_getcsr();
-      _mm_setcsr(before | 0x8040);
-      const std::vector<float> flushed = multiply(a, M, w, on(isa));
-      const unsigned after = _mm_getcsr();
-      _mm_setcsr(before);
-      INFO(type.name << " " << tg::name_of(isa));
-      CHECK(difference(flushed, usual, N) == "");
-      CHECK((after & ~0x3fu) == ((before | 0x8040) & ~0x3fu));
+    for (const tg::compute mode : {tg::compute::exact, tg::compute::requantized}) {
+      const std::vector<float> sizes = mode == tg::compute::exact
+                                           ? std::vector<float>{1.f, 0x1p-60f, 0x1p-71f, 0x1p-72f, 0x1p-80f, 0x1p-140f}
+                                           : std::vector<float>{1.f, 0x1p-20f, 0x1p-40f, 0x1p-41f, 0x1p-80f, 0x1p-140f};
+      std::vector<float> a;
+      for (const float size : sizes)
+        for (const float x : random_activations(1, K, 9)) a.push_back(x * size);
+      for (const tg::isa isa : isas_here()) {
+        const std::vector<float> usual = multiply(a, M, w, on(isa, mode));
+        const unsigned before = _mm_getcsr();
+        _mm_setcsr(before | 0x8040);
+        const std::vector<float> flushed = multiply(a, M, w, on(isa, mode));
+        const unsigned after = _mm_getcsr();
+        _mm_setcsr(before);
+        INFO(type.name << " " << tg::name_of(isa) << " " << tg::name_of(mode));
+        CHECK(difference(flushed, usual, N) == "");
+        CHECK((after & ~0x3fu) == ((before | 0x8040) & ~0x3fu));
+      }
     }
   }
 }

@@ -1,5 +1,5 @@
-// Every type on every ISA that this machine has, on shapes astride everything: exact and bf16 mode bit for bit against the
-// reference order, both within a derived tolerance of the product in double, and exact mode by digest between machines.
+// Every type on every ISA that this machine has, on shapes astride everything: each mode bit for bit against the reference order
+// and within a derived tolerance of the product in double, exact and requantized mode by digest between machines.
 #include "../support/catch.hpp"
 #include "../support/reference.hpp"
 #include "../support/runner.hpp"
@@ -47,17 +47,24 @@ std::string kernel_text(const block_info& type, tg::isa isa, tg::compute mode) {
   return std::string(type.name) + " " + tg::name_of(isa) + " " + tg::name_of(mode);
 }
 
-// Exact products of float weights have no tile instruction: AMX runs AVX-512's kernels, and the name says so.
+// Exact products of float weights have no tile instruction, requantized ones no tile kernel: AMX runs AVX-512's kernels, and the name
+// says so.
 tg::isa kernels_of(tg::isa isa, const block_info& type, tg::compute mode) {
-  return isa == tg::isa::amx && !type.quantized && mode == tg::compute::exact ? tg::isa::avx512 : isa;
+  const bool tiles = mode == tg::compute::bf16 || (mode == tg::compute::exact && type.quantized);
+  return isa == tg::isa::amx && !tiles ? tg::isa::avx512 : isa;
+}
+
+std::vector<float> reference_product(const problem& p, tg::compute mode) {
+  if (mode == tg::compute::bf16) return reference::bf16(p.a, p.size.M, p.decoded);
+  if (mode == tg::compute::requantized) return reference::requantized(p.a, p.size.M, p.decoded);
+  return reference::exact(p.a, p.size.M, p.decoded);
 }
 
 // One mode of one problem on every ISA; returns the common result.
 std::vector<float> check_mode(const block_info& type, const problem& p, tg::compute mode) {
-  const bool exact = mode == tg::compute::exact;
   const auto [M, N, K] = p.size;
   std::vector<float> expected;
-  if (p.decoded.has_order()) expected = exact ? reference::exact(p.a, M, p.decoded) : reference::bf16(p.a, M, p.decoded);
+  if (p.decoded.has_order()) expected = reference_product(p, mode);
   for (const tg::isa isa : isas_here()) {
     INFO(kernel_text(type, isa, mode) << ", M = " << M << ", N = " << N << ", K = " << K);
     const std::vector<float> c = multiply(p.a, M, p.w, on(isa, mode));
@@ -82,6 +89,15 @@ TEST_CASE("exact mode: every type, every ISA, one result", "[grid][digest]") {
   }
 }
 
+TEST_CASE("requantized mode: every type, every ISA, one result", "[grid][digest]") {
+  for (const block_info& type : all_types()) {
+    if (!type.quantized) continue;
+    digest sum;
+    for (const grid_shape& s : grid) sum.add(check_mode(type, problem(type, s.of(type)), tg::compute::requantized));
+    check_recorded(std::string(type.name) + "_requantized", sum);
+  }
+}
+
 TEST_CASE("bf16 mode: every type, every ISA", "[grid]") {
   for (const block_info& type : all_types())
     for (const grid_shape& s : grid) {
@@ -94,7 +110,7 @@ TEST_CASE("a row of C does not depend on the rows beside it", "[grid]") {
   for (const block_info& type : all_types()) {
     const problem p(type, grid_shape{37, 33, 512, 288, 131}.of(type));
     const auto [M, N, K] = p.size;
-    for (const tg::compute mode : {tg::compute::exact, tg::compute::bf16})
+    for (const tg::compute mode : modes_of(type))
       for (const tg::isa isa : isas_here()) {
         const std::vector<float> all = multiply(p.a, M, p.w, on(isa, mode));
         std::vector<float> rows;
@@ -111,10 +127,12 @@ TEST_CASE("a row of C does not depend on the rows beside it", "[grid]") {
 // The library's own choice of kernel, which may depend on M, must not show in the bits.
 TEST_CASE("the default kernel gives the same bits", "[grid]") {
   for (const block_info& type : all_types())
-    for (const tg::index_t M : {1, 4, 5, 16}) {
-      const problem p(type, grid_shape{M, 17, 256, 160, 33}.of(type));
-      const std::vector<float> c = multiply(p.a, M, p.w);
-      INFO(tg::last_kernel() << ", M = " << M);
-      CHECK(difference(c, multiply(p.a, M, p.w, on(tg::isa::scalar)), 17) == "");
-    }
+    for (const tg::compute mode : modes_of(type))
+      for (const tg::index_t M : {1, 4, 5, 16}) {
+        if (mode == tg::compute::bf16) continue;
+        const problem p(type, grid_shape{M, 17, 256, 160, 33}.of(type));
+        const std::vector<float> c = multiply(p.a, M, p.w, {.options = {.compute = mode}});
+        INFO(tg::last_kernel() << ", M = " << M);
+        CHECK(difference(c, multiply(p.a, M, p.w, on(tg::isa::scalar, mode)), 17) == "");
+      }
 }

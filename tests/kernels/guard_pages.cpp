@@ -57,7 +57,7 @@ TEST_CASE("products stay inside every buffer", "[guard]") {
       for (const tg::index_t N : {1, 17}) {
         const guarded_problem p(type, M, N);
         for (const tg::isa isa : isas_here())
-          for (const tg::compute mode : {tg::compute::exact, tg::compute::bf16}) {
+          for (const tg::compute mode : modes_of(type)) {
             INFO(type.name << " " << tg::name_of(isa) << " " << tg::name_of(mode) << ", M = " << M << ", N = " << N);
             check_product<float, float>(type, p, false, isa, mode);
             check_product<float, float>(type, p, true, isa, mode);

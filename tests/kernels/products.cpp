@@ -60,7 +60,7 @@ TEST_CASE("a bias epilogue", "[epilogue]") {
     const problem p(type, 19, 35, some_k(type));
     const std::vector<float> bias = random_activations(1, p.N, 5);
     const auto add = [&](float v, tg::index_t, tg::index_t n) { return v + bias[static_cast<std::size_t>(n)]; };
-    for (const tg::compute mode : {tg::compute::exact, tg::compute::bf16})
+    for (const tg::compute mode : modes_of(type))
       for (const tg::isa isa : isas_here()) {
         std::vector<float> expected = multiply(p.a, p.M, p.w, on(isa, mode));
         for (std::size_t i = 0; i < expected.size(); ++i) expected[i] += bias[i % bias.size()];
@@ -101,7 +101,7 @@ TEST_CASE("an epilogue sees every element once, with its place and value", "[epi
 TEST_CASE("A and C in every element type", "[elements]") {
   for (const block_info& type : all_types()) {
     const problem p(type, 18, 17, some_k(type));
-    for (const tg::compute mode : {tg::compute::exact, tg::compute::bf16})
+    for (const tg::compute mode : modes_of(type))
       for (const tg::isa isa : isas_here()) {
         check_input_type<tg::f16>(type, p, isa, mode);
         check_input_type<tg::bf16>(type, p, isa, mode);
@@ -136,8 +136,8 @@ TEST_CASE("the number of threads changes no bit", "[threads]") {
   for (const block_info& type : all_types())
     for (const auto& [M, N] : {std::pair<tg::index_t, tg::index_t>{1, 130}, {37, 33}, {290, 18}, {600, 3}}) {
       const problem p(type, M, N, some_k(type));
-      for (const tg::compute mode : {tg::compute::exact, tg::compute::bf16}) {
-        if (mode == tg::compute::bf16 && M != 37) continue;
+      for (const tg::compute mode : modes_of(type)) {
+        if (mode != tg::compute::exact && M != 37) continue;
         for (const tg::isa isa : isas_here()) {
           const std::vector<float> serial = multiply(p.a, p.M, p.w, on(isa, mode));
           INFO(type.name << " " << tg::name_of(isa) << " " << tg::name_of(mode) << ", M = " << M);
@@ -171,7 +171,7 @@ TEST_CASE("empty shapes", "[shapes]") {
       FAIL("the epilogue of an empty product was called");
       return v;
     };
-    for (const tg::compute mode : {tg::compute::exact, tg::compute::bf16})
+    for (const tg::compute mode : modes_of(type))
       for (const tg::isa isa : isas_here()) {
         INFO(type.name << " " << tg::name_of(isa) << " " << tg::name_of(mode));
         call how = on(isa, mode);

@@ -55,44 +55,47 @@ float half_at(const unsigned char* p) {
 }
 int signed_byte(unsigned char b) { return b < 128 ? b : b - 256; }
 
-block of_32(float d) {
+block of_32(float d, int least, int most) {
   block b{32, 32};
   b.d = d;
+  b.least = least;
+  b.most = most;
   b.scales[0] = 1;
   return b;
 }
 
-void nibbles_of_32(block& b, const unsigned char* q, int offset) {
+void nibbles_of_32(block& b, const unsigned char* q) {
   for (std::size_t i = 0; i < 16; ++i) {
-    b.quants[i] = (q[i] & 15) - offset;
-    b.quants[i + 16] = (q[i] >> 4) - offset;
+    b.quants[i] = (q[i] & 15) + b.least;
+    b.quants[i + 16] = (q[i] >> 4) + b.least;
   }
 }
 
 block q4_0(const unsigned char* p) {
-  block b = of_32(half_at(p));
-  nibbles_of_32(b, p + 2, 8);
+  block b = of_32(half_at(p), -8, 7);
+  nibbles_of_32(b, p + 2);
   return b;
 }
 
 block q4_1(const unsigned char* p) {
-  block b = of_32(half_at(p));
+  block b = of_32(half_at(p), 0, 15);
   b.has_min = true;
   b.m = half_at(p + 2);
   b.minima[0] = 1;
-  nibbles_of_32(b, p + 4, 0);
+  nibbles_of_32(b, p + 4);
   return b;
 }
 
 block q8_0(const unsigned char* p) {
-  block b = of_32(half_at(p));
+  block b = of_32(half_at(p), -128, 127);
   for (std::size_t i = 0; i < 32; ++i) b.quants[i] = signed_byte(p[2 + i]);
   return b;
 }
 
 // d, dmin and the twelve bytes of 6-bit scales and minima that Q4_K and Q5_K share.
-block with_k_scales(const unsigned char* p) {
+block with_k_scales(const unsigned char* p, int most) {
   block b{256, 32};
+  b.most = most;
   b.has_min = true;
   b.d = half_at(p);
   b.m = half_at(p + 2);
@@ -109,13 +112,13 @@ block with_k_scales(const unsigned char* p) {
 int k_nibble(const unsigned char* q, std::size_t k) { return q[k / 64 * 32 + k % 32] >> (k / 32 % 2 == 0 ? 0 : 4) & 15; }
 
 block q4_k(const unsigned char* p) {
-  block b = with_k_scales(p);
+  block b = with_k_scales(p, 15);
   for (std::size_t k = 0; k < 256; ++k) b.quants[k] = k_nibble(p + 16, k);
   return b;
 }
 
 block q5_k(const unsigned char* p) {
-  block b = with_k_scales(p);
+  block b = with_k_scales(p, 31);
   for (std::size_t k = 0; k < 256; ++k) b.quants[k] = k_nibble(p + 48, k) | (p[16 + k % 32] >> (k / 32) & 1) << 4;
   return b;
 }
@@ -124,6 +127,8 @@ block q6_k(const unsigned char* p) {
   block b{256, 16};
   const unsigned char *low = p, *high = p + 128, *scales = p + 192;
   b.d = half_at(p + 208);
+  b.least = -32;
+  b.most = 31;
   for (std::size_t half = 0; half < 2; ++half, low += 64, high += 32)
     for (std::size_t i = 0; i < 32; ++i) {
       const std::size_t k = 128 * half + i;

@@ -80,6 +80,64 @@ float block_32_element(const block* blocks, tg::index_t count, const int8_row& a
   return c;
 }
 
+// 256 weights of K of one column, or what is left of them.
+struct int8_weights {
+  std::array<int, 256> bytes{};
+  float scale = 0;
+};
+
+// Scale and minimum of a block's group as floats, rounded once.
+struct float_group {
+  float scale, minimum;
+};
+float_group group_of(const block& b, int g) {
+  const auto i = static_cast<std::size_t>(g);
+  const float minimum = b.has_min ? b.m * static_cast<float>(b.minima[i]) : 0;
+  return {b.d * static_cast<float>(b.scales[i]), b.block_k == 256 ? -minimum : minimum};
+}
+
+int8_weights requantize(const block* blocks, tg::index_t count) {
+  float bound = 0x1p-24f;
+  bool finite = true;
+  for (const block* b = blocks; b < blocks + count; ++b)
+    for (int g = 0; g < b->block_k / b->group_k; ++g)
+      for (const int end : {b->least, b->most}) {
+        const auto [scale, minimum] = group_of(*b, g);
+        const float reach = std::fabs(std::fma(scale, static_cast<float>(end), minimum));
+        finite = finite && std::isfinite(reach);
+        bound = std::max(bound, reach);
+      }
+  if (!finite) return {{}, std::numeric_limits<float>::quiet_NaN()};
+  int8_weights w{{}, bound * (1.f / 127.f)};
+  std::size_t at = 0;
+  for (const block* b = blocks; b < blocks + count; ++b)
+    for (int k = 0; k < b->block_k; ++k) {
+      const auto [scale, minimum] = group_of(*b, k / b->group_k);
+      const float inverse = 127.f * 256.f / bound;
+      const int factor = static_cast<int>(std::nearbyint(scale * inverse)), addend = static_cast<int>(std::nearbyint(minimum * inverse));
+      w.bytes[at++] = (factor * b->quants[static_cast<std::size_t>(k)] + addend + 128) >> 8;
+    }
+  return w;
+}
+
+// The 256s of a column.
+std::vector<int8_weights> requantize_column(const weights& w, tg::index_t n) {
+  std::vector<int8_weights> column;
+  const tg::index_t count = w.cols() / w.type().block_k, step = 256 / w.type().block_k;
+  for (tg::index_t b = 0; b < count; b += step) column.push_back(requantize(w.blocks(n) + b, std::min(step, count - b)));
+  return column;
+}
+
+float requantized_element(const std::vector<int8_weights>& column, const int8_row& a) {
+  float c = 0;
+  for (std::size_t s = 0; s < column.size(); ++s) {
+    int S = 0;
+    for (std::size_t k = 0; k < 256; ++k) S += column[s].bytes[k] * a.quants[256 * s + k];
+    c = std::fma(static_cast<float>(S) * column[s].scale, a.scales[s], c);
+  }
+  return c;
+}
+
 float float_element(const float* a, const float* w, tg::index_t K) {
   float c = 0;
   for (tg::index_t k0 = 0; k0 < K; k0 += 32) {
@@ -138,6 +196,18 @@ std::vector<float> bf16(const std::vector<float>& a, tg::index_t M, const weight
   return c;
 }
 
+std::vector<float> requantized(const std::vector<float>& a, tg::index_t M, const weights& w) {
+  std::vector<float> c(static_cast<std::size_t>(M * w.rows()));
+  std::vector<int8_row> rows;
+  for (tg::index_t m = 0; m < M; ++m) rows.push_back(quantize(a.data() + m * w.cols(), w.cols()));
+  for (tg::index_t n = 0; n < w.rows(); ++n) {
+    const std::vector<int8_weights> column = requantize_column(w, n);
+    for (tg::index_t m = 0; m < M; ++m)
+      c[static_cast<std::size_t>(m * w.rows() + n)] = quiet(requantized_element(column, rows[static_cast<std::size_t>(m)]));
+  }
+  return c;
+}
+
 // Tolerances. u = 2^-24 is float's unit roundoff; each bound below doubles it, which covers all second-order terms.
 //
 // exact, quantized: a_k is replaced by da * q_k. q rounds x * (127 / max) to an integer: off by 1/2, plus what the three float
@@ -148,10 +218,14 @@ std::vector<float> bf16(const std::vector<float>& a, tg::index_t M, const weight
 // exact, float: e and o take 16 roundings, e + o one, C one per 32 of K, all of values below sum |a w|: (18 + K / 32) u sum |a w|.
 // bf16: a and w are off by 2^-8 of themselves at most (8 significant bits, to nearest), w by u more as it was rounded to float, then
 //   the order of exact float: (2 * 2^-8 + 2^-16 + 2 u + (18 + K / 32) u) sum |a w|.
+// requantized: a as in exact. A weight is scale * byte. Of bytes, with |quant| <= far: factor and addend are off by 1/2 of 2^-8 each,
+//   the sum is rounded to an integer, and the float roundings of D, M, bound and their quotients move D * quant and M by 5 u of
+//   themselves, which are 3 * 127 bytes together at most. So |w_k - scale byte_k| <= scale e, e = 1/2 + (far + 1) / 512 + 2^-13, and the
+//   product is off by another sum_k (|a_k| + da) scale e. The sum in float: 2 roundings and one for each 256.
 bounded product(const float* a, const weights& w, tg::index_t n, tg::compute mode) {
   const tg::index_t K = w.cols();
   const float* row = w.row(n);
-  double value = 0, absolute = 0, steps = 0, terms = 0;
+  double value = 0, absolute = 0, steps = 0, terms = 0, byte_errors = 0;
   for (tg::index_t k0 = 0; k0 < K; k0 += 256) {
     double max = 0;
     const tg::index_t end = std::min(K, k0 + 256);
@@ -166,11 +240,20 @@ bounded product(const float* a, const weights& w, tg::index_t n, tg::compute mod
       const int i = static_cast<int>(k % b.block_k);
       terms += (std::fabs(b.scaled(i)) + std::fabs(b.minimum(i))) * (std::fabs(x) + max / 127);
     }
+    if (mode != tg::compute::requantized || !w.has_order()) continue;
+    const block* first = w.blocks(n) + k0 / w.type().block_k;
+    const double error = 0.5 + (std::max(-first->least, first->most) + 1) / 512. + 0x1p-13;
+    const double scale = static_cast<double>(requantize(first, (end - k0) / w.type().block_k).scale);
+    for (tg::index_t k = k0; k < end; ++k) byte_errors += (std::fabs(static_cast<double>(a[k])) + max / 127) * scale * error;
   }
   constexpr double twice_u = 0x1p-23;
   const double float_steps = 18 + static_cast<double>(K) / 32;
   if (mode == tg::compute::bf16) return {value, (0x1p-7 + 0x1p-16 + (2 + float_steps) * twice_u) * absolute};
   if (!w.type().quantized) return {value, float_steps * twice_u * absolute};
+  if (mode == tg::compute::requantized) {
+    if (!w.has_order()) return {value, std::numeric_limits<double>::infinity()};  // a type without a decoder: the ISAs must agree
+    return {value, steps * (0.5 + 0x1p-14) + byte_errors + (3 + static_cast<double>(K) / 256) * twice_u * (terms + byte_errors)};
+  }
   const double super_groups = 1 + static_cast<double>(K) / (w.type().block_k == 256 ? 256 : 128);
   return {value, steps * (0.5 + 0x1p-14) + (8 + super_groups) * twice_u * std::max(terms, absolute)};
 }

@@ -6,6 +6,7 @@
 //   blocks of 32, per 128:    t = 0;  for each block t = fma(S, d, t), with minima t = fma(I, m, t);  C = fma(t, da, C)
 // exact, float weights; and bf16 mode, where A and the weights are rounded to bf16 first:
 //   per 32 of K: e = fma over the even k, o = fma over the odd k, from 0;  C += e + o
+// requantized: A as in exact mode; per 256 of K the weights of a column as integers and one scale, C = fma(S * scale, da, C)
 // A NaN in C is the quiet NaN 0x7fc00000.
 #pragma once
 
@@ -25,6 +26,7 @@ struct block {
   float d = 0, m = 0;
   std::array<int, 16> scales{}, minima{};
   std::array<int, 256> quants{};
+  int least = 0, most = 0;  // what quants can be
 
   [[nodiscard]] double scaled(int k) const;   // the first part
   [[nodiscard]] double minimum(int k) const;  // what is added to it or taken off
@@ -61,6 +63,7 @@ class weights {
 // C[M, N] bit for bit.
 std::vector<float> exact(const std::vector<float>& a, tg::index_t M, const weights& w);
 std::vector<float> bf16(const std::vector<float>& a, tg::index_t M, const weights& w);
+std::vector<float> requantized(const std::vector<float>& a, tg::index_t M, const weights& w);
 
 // The product in double, and how far a mode's result may be from it: derived in reference.cpp.
 struct bounded {

@@ -44,6 +44,11 @@ std::vector<tg::isa> isas_here() {
   return isas;
 }
 
+std::vector<tg::compute> modes_of(const block_info& type) {
+  if (!type.quantized) return {tg::compute::exact, tg::compute::bf16};
+  return {tg::compute::exact, tg::compute::bf16, tg::compute::requantized};
+}
+
 std::string difference(const std::vector<float>& c, const std::vector<float>& expected, tg::index_t N) {
   if (c.size() != expected.size()) return "sizes differ";
   std::size_t count = 0, first = 0;

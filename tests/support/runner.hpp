@@ -69,6 +69,9 @@ std::vector<float> multiply(const std::vector<float>& a, tg::index_t M, const tg
 std::vector<tg::isa> isas_here();
 inline call on(tg::isa isa, tg::compute mode = tg::compute::exact) { return {.options = {.isa = isa, .compute = mode}}; }
 
+// The modes that a type has.
+std::vector<tg::compute> modes_of(const block_info& type);
+
 // Where two results differ, bit for bit: "C[3, 17] is 0x1.8p+1, expected 0x1p+1 (5 of 612 differ)"; empty if nowhere.
 std::string difference(const std::vector<float>& c, const std::vector<float>& expected, tg::index_t N);
 
