@@ -20,6 +20,41 @@ TEGULA_INLINE vf32 fma(vf32 a, vf32 b, vf32 c) { return vf32(_mm256_fmadd_ps(__m
 TEGULA_INLINE vi32 round_to_int(vf32 x) { return vi32(_mm256_cvtps_epi32(__m256(x))); }
 TEGULA_INLINE vf32 widen_halves(const void* halves) { return vf32(_mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i*>(halves)))); }
 
+TEGULA_INLINE vi32 larger(vi32 a, vi32 b) { return vi32(_mm256_max_epi32(__m256i(a), __m256i(b))); }
+
+TEGULA_INLINE vi32 largest_lanes(const vi32 (&v)[lanes]) {
+  vi32 two[4], four[2];  // of v in each, the others' partial results beside
+  TEGULA_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    const __m256i a = __m256i(v[2 * i]), b = __m256i(v[2 * i + 1]);
+    two[i] = larger(vi32(_mm256_unpacklo_epi32(a, b)), vi32(_mm256_unpackhi_epi32(a, b)));
+  }
+  TEGULA_UNROLL
+  for (int i = 0; i < 2; ++i) {
+    const __m256i a = __m256i(two[2 * i]), b = __m256i(two[2 * i + 1]);
+    four[i] = larger(vi32(_mm256_unpacklo_epi64(a, b)), vi32(_mm256_unpackhi_epi64(a, b)));
+  }
+  const __m256i a = __m256i(four[0]), b = __m256i(four[1]);
+  return larger(vi32(_mm256_permute2x128_si256(a, b, 0x20)), vi32(_mm256_permute2x128_si256(a, b, 0x31)));
+}
+
+// Two levels of packing leave [128 bits of the source][source]; this brings the sources one after the other.
+TEGULA_INLINE __m256i by_source(__m256i packed) { return _mm256_permutevar8x32_epi32(packed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)); }
+TEGULA_INLINE vu32 pack_bytes(vi32 a, vi32 b, vi32 c, vi32 d) {
+  const __m256i ab = _mm256_packs_epi32(__m256i(a), __m256i(b)), cd = _mm256_packs_epi32(__m256i(c), __m256i(d));
+  return vu32(by_source(_mm256_packs_epi16(ab, cd)));
+}
+TEGULA_INLINE vu32 pack_halves(vu32 a, vu32 b) { return vu32(_mm256_permute4x64_epi64(_mm256_packus_epi32(__m256i(a), __m256i(b)), 0xd8)); }
+// Sums of neighbouring lanes, per 128 bits.
+TEGULA_INLINE __m256i add_neighbours(__m256i a, __m256i b) { return _mm256_madd_epi16(_mm256_packs_epi32(a, b), _mm256_set1_epi16(1)); }
+TEGULA_INLINE vi32 add_pairs(vi32 a, vi32 b) {
+  const __m256i sums = add_neighbours(__m256i(a), __m256i(b));
+  return vi32(_mm256_permute4x64_epi64(sums, 0xd8));
+}
+TEGULA_INLINE vi32 add_quads(vi32 a, vi32 b, vi32 c, vi32 d) {
+  return vi32(by_source(add_neighbours(add_neighbours(__m256i(a), __m256i(b)), add_neighbours(__m256i(c), __m256i(d)))));
+}
+
 // vpmaddubsw adds two products into 16 bits. Where quants are small (6 bits and less) several of these fit into 16 bits before
 // they must be widened, and the widening multiply takes the scale along. Quants of 8 bits would saturate: they go as
 // |q| * (sign(q) * a), at most 2 * 128 * 127, and are widened at once.

@@ -23,6 +23,50 @@ TEGULA_INLINE vf32 widen_halves(const void* halves) {
   return vf32(_mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256(static_cast<const __m256i*>(halves))));
 }
 
+TEGULA_INLINE vi32 larger(vi32 a, vi32 b) { return vi32(_mm512_maskz_max_epi32(0xffff, __m512i(a), __m512i(b))); }
+
+TEGULA_INLINE vi32 larger_halves(vi32 a, vi32 b) {  // neighbours of a's 128 bits, then of b's
+  return larger(vi32(_mm512_maskz_shuffle_i32x4(0xffff, __m512i(a), __m512i(b), 0x88)),
+                vi32(_mm512_maskz_shuffle_i32x4(0xffff, __m512i(a), __m512i(b), 0xdd)));
+}
+TEGULA_INLINE vi32 largest_lanes(const vi32 (&v)[lanes]) {
+  vi32 two[8], four[4], eight[2];  // of v in each, the others' partial results beside
+  TEGULA_UNROLL
+  for (int i = 0; i < 8; ++i) {
+    const __m512i a = __m512i(v[2 * i]), b = __m512i(v[2 * i + 1]);
+    two[i] = larger(vi32(_mm512_maskz_unpacklo_epi32(0xffff, a, b)), vi32(_mm512_maskz_unpackhi_epi32(0xffff, a, b)));
+  }
+  TEGULA_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    const __m512i a = __m512i(two[2 * i]), b = __m512i(two[2 * i + 1]);
+    four[i] = larger(vi32(_mm512_maskz_unpacklo_epi64(0xff, a, b)), vi32(_mm512_maskz_unpackhi_epi64(0xff, a, b)));
+  }
+  TEGULA_UNROLL
+  for (int i = 0; i < 2; ++i) eight[i] = larger_halves(four[2 * i], four[2 * i + 1]);
+  return larger_halves(eight[0], eight[1]);
+}
+
+// Two levels of packing leave [128 bits of the source][source]; this brings the sources one after the other.
+TEGULA_INLINE __m512i by_source(__m512i packed) {
+  return _mm512_maskz_permutexvar_epi32(0xffff, _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), packed);
+}
+TEGULA_INLINE vu32 pack_bytes(vi32 a, vi32 b, vi32 c, vi32 d) {
+  const __m512i ab = _mm512_packs_epi32(__m512i(a), __m512i(b)), cd = _mm512_packs_epi32(__m512i(c), __m512i(d));
+  return vu32(by_source(_mm512_packs_epi16(ab, cd)));
+}
+TEGULA_INLINE vu32 pack_halves(vu32 a, vu32 b) {
+  return vu32(_mm512_maskz_permutexvar_epi64(0xff, _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), _mm512_packus_epi32(__m512i(a), __m512i(b))));
+}
+// Sums of neighbouring lanes, per 128 bits.
+TEGULA_INLINE __m512i add_neighbours(__m512i a, __m512i b) { return _mm512_madd_epi16(_mm512_packs_epi32(a, b), _mm512_set1_epi16(1)); }
+TEGULA_INLINE vi32 add_pairs(vi32 a, vi32 b) {
+  const __m512i sums = add_neighbours(__m512i(a), __m512i(b));
+  return vi32(_mm512_maskz_permutexvar_epi64(0xff, _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), sums));
+}
+TEGULA_INLINE vi32 add_quads(vi32 a, vi32 b, vi32 c, vi32 d) {
+  return vi32(by_source(add_neighbours(add_neighbours(__m512i(a), __m512i(b)), add_neighbours(__m512i(c), __m512i(d)))));
+}
+
 // vpdpbusd adds four products into 32 bits: no saturation anywhere. A group's sum that fits 16 bits is scaled and added by one
 // vpdpwssd with {scale, 0}, else by a 32-bit multiply.
 template <int MaxQuant, int Terms>

@@ -4,113 +4,166 @@
 // magnitude is below 2^-72 is taken as zeros: then no product of exact mode is ever a denormal float, and its bits do not depend
 // on the caller's FTZ and DAZ. A group with an Inf or NaN gets the scale NaN, which reaches its own row of C and no other.
 
-inline constexpr int a_step = t::scale_k;  // of K that are converted at a time
+inline constexpr int a_step = t::scale_k;  // of K in a group
 
-// 256 floats from row elements [0, count), zeros behind: the row itself where it is that already, else made in `buffer`.
-TEGULA_INLINE const float* widen_row(const float* row, index_t count, float* buffer) {
-  if (count >= a_step) return row;
-  for (index_t i = 0; i < a_step; ++i) buffer[i] = i < count ? row[i] : 0.f;
-  return buffer;
-}
-TEGULA_INLINE const float* widen_row(const f16* row, index_t count, float* buffer) {
-  index_t i = 0;
-  for (; i < a_step && i + lanes <= count; i += lanes) store(buffer + i, widen_halves(row + i));
-  for (; i < a_step; ++i) buffer[i] = i < count ? widen_f16(row[i].bits) : 0.f;
-  return buffer;
-}
-TEGULA_INLINE const float* widen_row(const bf16* row, index_t count, float* buffer) {
-  for (index_t i = 0; i < a_step; ++i) buffer[i] = i < count ? widen_bf16(row[i].bits) : 0.f;
+// `count` elements, and zeros behind them up to `size`: x itself where there are as many, else made in `buffer`.
+template <class T>
+TEGULA_INLINE const T* padded(const T* x, index_t count, index_t size, T* buffer) {
+  if (count >= size) return x;
+  for (index_t i = 0; i < size; ++i) buffer[i] = i < count ? x[i] : T{};
   return buffer;
 }
 
-TEGULA_INLINE std::uint32_t largest_magnitude_bits(const float* x) {
-  vu32 largest{};
-  for (int i = 0; i < a_step; i += lanes) {
-    const vu32 magnitude = load<vu32>(x + i) & 0x7fffffffu;
-    largest = magnitude > largest ? magnitude : largest;
-  }
-  std::uint32_t result = 0;
-  for (int i = 0; i < lanes; ++i) result = largest[i] > result ? largest[i] : result;
-  return result;
+// A group as floats, `count` elements and zeros behind them: the row itself where it is that already, else made in `buffer`.
+TEGULA_INLINE const float* widen_group(const float* x, index_t count, float* buffer) { return padded(x, count, a_step, buffer); }
+template <class T>
+TEGULA_INLINE const float* widen_group(const T* x, index_t count, float* buffer) {
+  T elements[a_step];
+  x = padded(x, count, a_step, elements);
+  for (int i = 0; i < a_step; i += lanes) store(buffer + i, widen(x + i));
+  return buffer;
 }
 
-// Group sums of 256 quants: of 16, of 32, and those of 32 as bf16 pairs (128 * high, low), both integers that bf16 holds. Returns the
-// sum of all.
-TEGULA_INLINE std::int32_t store_group_sums(const std::int8_t* quants, float* sums16, float* sums32, std::uint16_t* pairs) {
-  alignas(64) std::int32_t sums4[a_step / 4];
-  for (int i = 0; i < a_step / 4; i += lanes) {
-    partial_dot<1, 4> ones;
-    ones.add(splat(0x01010101u), load<vu32>(quants + 4 * i));
-    store(sums4 + i, ones.total(vi32{}));
+// Groups are quantized `lanes` at a time: so what is one number a group is a vector. Every group has a place of its own in the block.
+struct group_batch {
+  const float* x[lanes];
+  index_t row[lanes], group[lanes];
+};
+
+// The largest magnitude of each group, as its bits: those of Inf and NaN are above all others.
+TEGULA_INLINE vi32 largest_magnitudes(const group_batch& batch) {
+  vi32 largest[lanes];
+  for (int g = 0; g < lanes; ++g) {
+    vi32 two[2]{};
+    TEGULA_UNROLL
+    for (int i = 0; i < a_step; i += 2 * lanes) {
+      TEGULA_UNROLL
+      for (int j = 0; j < 2; ++j) two[j] = larger(two[j], load<vi32>(batch.x[g] + i + j * lanes) & 0x7fffffff);
+    }
+    largest[g] = larger(two[0], two[1]);
   }
-  std::int32_t all = 0;
-  for (int g = 0; g < t::sums32_per_scale; ++g) {
-    const std::int32_t* s = sums4 + 8 * g;
-    const int first = s[0] + s[1] + s[2] + s[3], second = s[4] + s[5] + s[6] + s[7], sum = first + second, low = sum & 127;
-    all += sum;
-    sums16[2 * g] = static_cast<float>(first);
-    sums16[2 * g + 1] = static_cast<float>(second);
-    sums32[g] = static_cast<float>(sum);
-    pairs[2 * g] = static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(static_cast<float>(sum - low)) >> 16);
-    pairs[2 * g + 1] = static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(static_cast<float>(low)) >> 16);
-  }
-  for (int i = 2 * t::sums32_per_scale; i < t::pairs_per_scale; ++i) pairs[i] = 0;
-  return all;
+  return largest_lanes(largest);
 }
 
-// 256 floats to 256 quants; returns the scale.
-TEGULA_INLINE float quantize_256(const float* x, std::int8_t* quants) {
-  const std::uint32_t largest = largest_magnitude_bits(x);
-  constexpr std::uint32_t infinity = 0x7f800000u, tiny = std::bit_cast<std::uint32_t>(0x1p-72f);
-  if (largest >= infinity || largest < tiny) {
-    __builtin_memset(quants, 0, a_step);
-    return largest >= infinity ? std::bit_cast<float>(0x7fc00000u) : 0.f;
+// 256 floats to 256 quants, in rows of 64 that are `stride` apart, and the sums of every 16 of them.
+TEGULA_INLINE void quantize_group(const float* x, vf32 inverse, std::byte* quants, index_t stride, std::int32_t* sums16) {
+  const auto quant = [&](int i) TEGULA_LAMBDA_INLINE { return round_to_int(load<vf32>(x + i) * inverse); };
+  TEGULA_UNROLL
+  for (int i = 0; i < a_step; i += 16 * lanes) {
+    vi32 sums4[4];
+    TEGULA_UNROLL
+    for (int j = 0; j < 4; ++j) {
+      const int k = i + 4 * j * lanes;
+      const vu32 bytes = pack_bytes(quant(k), quant(k + lanes), quant(k + 2 * lanes), quant(k + 3 * lanes));
+      store(quants + k / 64 * stride + k % 64, bytes);
+      partial_dot<1, 4> ones;
+      ones.add(splat(0x01010101u), bytes);
+      sums4[j] = ones.total(vi32{});
+    }
+    store(sums16 + i / 16, add_quads(sums4[0], sums4[1], sums4[2], sums4[3]));
   }
-  const float max = std::bit_cast<float>(largest);
-  const vf32 inverse = splat(127.f / max);
-  for (int i = 0; i < a_step; i += lanes) {
-    const vi32 q = round_to_int(load<vf32>(x + i) * inverse);
-    typedef std::int8_t bytes __attribute__((vector_size(lanes)));
-    store(quants + i, __builtin_convertvector(q, bytes));
-  }
-  return max * (1.f / 127.f);
 }
 
+// The group sums of a batch: of 16, of 32, and those of 32 as bf16 pairs (128 * high, low), both integers that bf16 holds.
+struct group_sums {
+  alignas(64) std::int32_t of16[lanes][t::sums16_per_scale];
+  alignas(64) float sums16[lanes][t::sums16_per_scale];
+  alignas(64) float sums32[lanes][t::sums32_per_scale];
+  alignas(64) std::uint32_t pairs[lanes][t::sums32_per_scale];
+
+  TEGULA_INLINE void convert() {
+    for (int i = 0; i < lanes * t::sums32_per_scale; i += lanes) {
+      const vi32 first = load<vi32>(of16[0] + 2 * i), second = load<vi32>(of16[0] + 2 * i + lanes), sum = add_pairs(first, second);
+      store(sums16[0] + 2 * i, to_float(first));
+      store(sums16[0] + 2 * i + lanes, to_float(second));
+      const vf32 whole = to_float(sum), low = to_float(sum & 127);
+      store(sums32[0] + i, whole);
+      store(pairs[0] + i, (vu32(whole - low) >> 16) | vu32(low));
+    }
+  }
+  // -128 * (the sum of a group), of each group.
+  [[nodiscard]] TEGULA_INLINE vi32 offsets() const {
+    vi32 sums64[4];
+    TEGULA_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const auto at = [&](int j) TEGULA_LAMBDA_INLINE { return load<vi32>(of16[0] + (4 * i + j) * lanes); };
+      sums64[i] = add_quads(at(0), at(1), at(2), at(3));
+    }
+    return add_quads(sums64[0], sums64[1], sums64[2], sums64[3]) * -128;
+  }
+  TEGULA_INLINE void store_group(int g, const t::mutable_a_block& block, index_t at) const {
+    __builtin_memcpy(block.sums16 + at * t::sums16_per_scale, sums16[g], sizeof sums16[g]);
+    __builtin_memcpy(block.sums32 + at * t::sums32_per_scale, sums32[g], sizeof sums32[g]);
+    std::uint16_t* to = block.pairs + at * t::pairs_per_scale;
+    __builtin_memcpy(to, pairs[g], sizeof pairs[g]);
+    __builtin_memset(to + 2 * t::sums32_per_scale, 0, (t::pairs_per_scale - 2 * t::sums32_per_scale) * sizeof *to);
+  }
+};
+
+// A group that counts as zeros is read as zeros, from `zeros`.
+TEGULA_INLINE void quantize_batch(group_batch& batch, const t::mutable_a_block& block, const float* zeros) {
+  const vi32 largest = largest_magnitudes(batch), not_finite = largest >= 0x7f800000,
+             zero = not_finite | (largest < std::bit_cast<std::int32_t>(0x1p-72f));
+  const vf32 max = vf32((~zero & largest) | (zero & std::bit_cast<std::int32_t>(1.f)));
+  alignas(64) float inverses[lanes], scales[lanes];
+  alignas(64) std::int32_t as_zeros[lanes], offsets[lanes];
+  store(inverses, splat(127.f) / max);
+  store(scales, (~zero & vi32(max * splat(1.f / 127.f))) | (not_finite & 0x7fc00000));
+  store(as_zeros, zero);
+
+  group_sums sums;
+  for (int g = 0; g < lanes; ++g) {
+    std::byte* quants = block.tiles + batch.group[g] * (a_step / 64) * block.tile_stride() + batch.row[g] * t::row_bytes;
+    quantize_group(as_zeros[g] != 0 ? zeros : batch.x[g], splat(inverses[g]), quants, block.tile_stride(), sums.of16[g]);
+  }
+  sums.convert();
+  store(offsets, sums.offsets());
+  for (int g = 0; g < lanes; ++g) {
+    const index_t at = batch.group[g] * block.rows + batch.row[g];
+    block.scales[at] = scales[g];
+    block.offsets[at] = offsets[g];
+    sums.store_group(g, block, at);
+  }
+}
+
+// Row by row, so that A is read as one stream. The last batch repeats the last group until it is full.
 template <class T>
 TEGULA_NOINLINE void quantize_rows(matrix_view<const T> a, index_t first_row, const t::mutable_a_block& block) noexcept {
-  alignas(64) float buffer[a_step];
-  alignas(64) std::int8_t quants[a_step];
-  const index_t groups = t::round_up(a.cols(), index_t{a_step}) / a_step;
-  for (index_t s = 0; s < groups; ++s)
-    for (index_t r = 0; r < block.rows; ++r) {
-      const index_t rest = a.cols() - s * a_step;
-      const float* x = widen_row(a.row(first_row + r) + s * a_step, rest, buffer);
-      const index_t at = s * block.rows + r;
-      block.scales[at] = quantize_256(x, quants);
-      for (index_t i = 0; i < a_step / 64; ++i)
-        __builtin_memcpy(block.tiles + (s * (a_step / 64) + i) * block.tile_stride() + r * t::row_bytes, quants + 64 * i, 64);
-      block.offsets[at] = -128 * store_group_sums(quants, block.sums16 + at * t::sums16_per_scale, block.sums32 + at * t::sums32_per_scale,
-                                                  block.pairs + at * t::pairs_per_scale);
+  alignas(64) float buffer[lanes][a_step];
+  alignas(64) constexpr float zeros[a_step]{};
+  const auto groups = static_cast<std::uint32_t>(t::round_up(a.cols(), index_t{a_step}) / a_step);
+  const std::uint32_t count = groups * static_cast<std::uint32_t>(block.rows);
+  for (std::uint32_t first = 0; first < count; first += lanes) {
+    group_batch batch;
+    for (std::uint32_t i = 0; i < lanes; ++i) {
+      const std::uint32_t at = first + i < count ? first + i : count - 1;
+      batch.row[i] = at / groups;
+      batch.group[i] = at % groups;
+      const index_t k = batch.group[i] * a_step;
+      batch.x[i] = widen_group(a.row(first_row + batch.row[i]) + k, a.cols() - k, buffer[i]);
     }
+    quantize_batch(batch, block, zeros);
+  }
+}
+
+// A k-tile of a row, 64 bytes, from its elements.
+template <class T>
+TEGULA_INLINE void convert_tile(const T* x, t::a_kind kind, std::byte* out) {
+  if (kind == t::a_kind::f32) {
+    for (int i = 0; i < 16; i += lanes) store(out + 4 * i, widen(x + i));
+  } else {
+    for (int i = 0; i < 32; i += 2 * lanes)
+      store(out + 2 * i, pack_halves(round_to_bf16(widen(x + i)), round_to_bf16(widen(x + i + lanes))));
+  }
 }
 
 template <class T>
 TEGULA_NOINLINE void convert_rows(matrix_view<const T> a, index_t first_row, t::a_kind kind, const t::mutable_a_block& block) noexcept {
-  alignas(64) float buffer[a_step];
   const index_t tile_k = t::a_tile_k(kind);
-  for (index_t k0 = 0; k0 < a.cols(); k0 += a_step)
-    for (index_t r = 0; r < block.rows; ++r) {
-      const index_t rest = a.cols() - k0;
-      const float* x = widen_row(a.row(first_row + r) + k0, rest, buffer);
-      for (index_t k = 0; k < a_step && k < rest; k += tile_k) {
-        std::byte* out = block.tiles + (k0 + k) / tile_k * block.tile_stride() + r * t::row_bytes;
-        if (kind == t::a_kind::f32) {
-          __builtin_memcpy(out, x + k, 64);
-        } else {
-          alignas(64) std::uint16_t halves[32];
-          for (int i = 0; i < 32; ++i) halves[i] = narrow_bf16(x[k + i]);
-          __builtin_memcpy(out, halves, 64);
-        }
-      }
+  for (index_t r = 0; r < block.rows; ++r)
+    for (index_t k = 0; k < a.cols(); k += tile_k) {
+      T elements[32];
+      const T* x = padded(a.row(first_row + r) + k, a.cols() - k, tile_k, elements);
+      convert_tile(x, kind, block.tiles + k / tile_k * block.tile_stride() + r * t::row_bytes);
     }
 }

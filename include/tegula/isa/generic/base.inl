@@ -1,4 +1,4 @@
-// What every generic kernel uses: unaligned access, loops that are unrolled for certain, single bytes of 32-bit lanes.
+// What every generic kernel uses: unaligned access, elements as floats, loops that are unrolled for certain, single bytes of 32-bit lanes.
 // Re-included inside each ISA's namespace and target region, on top of its simd.inl.
 
 template <class V>
@@ -17,11 +17,19 @@ TEGULA_INLINE vu32 splat_word(const void* p) {
   return splat(word);
 }
 
+// lanes elements as floats.
+TEGULA_INLINE vf32 widen(const float* p) { return load<vf32>(p); }
+TEGULA_INLINE vf32 widen(const f16* p) { return widen_halves(p); }
+TEGULA_INLINE vf32 widen(const bf16* p) {
+  typedef std::uint16_t halves __attribute__((vector_size(2 * lanes)));
+  return vf32(__builtin_convertvector(load<halves>(p), vu32) << 16);
+}
+
 // function(integral_constant<int, i>) for i = 0 .. Count - 1, unrolled.
 template <int Count, class Function>
 TEGULA_INLINE void unrolled(Function function) {
-  [&]<int... I>(std::integer_sequence<int, I...>) TEGULA_LAMBDA_INLINE { (function(std::integral_constant<int, I>{}), ...); }
-  (std::make_integer_sequence<int, Count>{});
+  [&]<int... I>(std::integer_sequence<int, I...>)
+      TEGULA_LAMBDA_INLINE { (function(std::integral_constant<int, I>{}), ...); }(std::make_integer_sequence<int, Count>{});
 }
 
 // Byte `j` of every lane, extended to 32 bits.

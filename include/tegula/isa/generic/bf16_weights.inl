@@ -18,26 +18,41 @@ TEGULA_INLINE void dequantize_row(const std::byte* rows, int r, vf32 scale, vf32
   store(pairs + t::row_bytes, bf16_pair(weight(2), weight(3)));
 }
 
+// Calls function(g, scale, minimum) for the groups of block b of a super-group, for the columns of one vector.
+template <quant_format F, class Function>
+TEGULA_INLINE void for_each_group(const super_group<F>& super, std::size_t b, int vector, Function function) {
+  const vf32 d = widen_halves(super.d(b) + vector * lanes * 2);
+  vf32 m{};
+  if constexpr (t::traits<F>::has_min) m = widen_halves(super.m(b) + vector * lanes * 2);
+  if constexpr (float_scales<F>) {
+    function(0, d, m);
+  } else {
+    const scale_words<F> words(super, vector);
+    TEGULA_UNROLL
+    for (int g = 0; g < t::traits<F>::groups; ++g) {
+      vf32 minimum = m;
+      if constexpr (t::traits<F>::has_min) minimum = -(to_float(byte_of<false>(words.minima(g / 4), g % 4)) * m);
+      function(g, to_float(byte_of<F::signed_scales>(words.scales(g / 4), g % 4)) * d, minimum);
+    }
+  }
+}
+
 // Super-groups first .. last - 1 of a panel.
 template <quant_format F>
 TEGULA_NOINLINE void unpack_bf16(const std::byte* panel, index_t first, index_t last, index_t K, std::byte* pairs) noexcept {
-  using traits = t::traits<F>;
+  constexpr int group_rows = F::group_k / 4;
   for (index_t s = first; s < last; ++s) {
     const auto super = super_group_at<F>(panel, s, K);
     for (std::size_t b = 0; b < super.blocks; ++b, pairs += F::block_k / 2 * t::row_bytes)
       for (int v = 0; v < panel_vectors; ++v) {
         const auto column = static_cast<std::size_t>(v * lanes * 4);
-        const block_scales<F> scales(super, b, v);
-        TEGULA_UNROLL
-        for (int g = 0; g < traits::groups; ++g) {
-          const vf32 scale = scales.scale(g), minimum = scales.minimum(g);
+        const std::byte* rows = super.base + b * t::panel_layout<F>::block_quants + column;
+        for_each_group<F>(super, b, v, [&](int g, vf32 scale, vf32 minimum) TEGULA_LAMBDA_INLINE {
           TEGULA_UNROLL
-          for (int i = 0; i < F::group_k / 4; ++i) {
-            const int r = g * (F::group_k / 4) + i;
-            dequantize_row<F>(super.base + b * t::panel_layout<F>::block_quants + column, r, scale, minimum,
-                              pairs + 2 * r * t::row_bytes + column);
+          for (int r = g * group_rows; r < (g + 1) * group_rows; ++r) {
+            dequantize_row<F>(rows, r, scale, minimum, pairs + 2 * r * t::row_bytes + column);
           }
-        }
+        });
       }
   }
 }

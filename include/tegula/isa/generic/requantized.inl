@@ -23,7 +23,7 @@ TEGULA_INLINE vi32 reach(vf32 scale, vf32 minimum) {
   const auto magnitude = [&](vf32 x) TEGULA_LAMBDA_INLINE { return vi32(x) & 0x7fffffff; };
   if constexpr (t::traits<F>::has_min) {  // and no offset
     const vi32 low = magnitude(minimum), high = magnitude(fma(scale, splat(static_cast<float>(most)), minimum));
-    return low > high ? low : high;
+    return larger(low, high);
   } else {
     return magnitude(scale * splat(static_cast<float>(far)));
   }
@@ -78,14 +78,11 @@ TEGULA_INLINE void requantize_256(const std::byte* panel, index_t K, index_t k, 
   vi32 bound = vi32(splat(static_cast<std::uint32_t>(byte_unit::least_bound)));
   for (index_t b = first; b < last; ++b) {
     const auto super = super_group_at<F>(panel, b / super_blocks, K);
-    const block_scales<F> block(super, static_cast<std::size_t>(b % super_blocks), vector);
-    TEGULA_UNROLL
-    for (int g = 0; g < groups; ++g) {
-      const vf32 scale = group_scales[(b - first) * groups + g] = block.scale(g);
-      const vf32 minimum = group_minima[(b - first) * groups + g] = block.minimum(g);
-      const vi32 group_reach = reach<F>(scale, minimum);
-      bound = group_reach > bound ? group_reach : bound;
-    }
+    for_each_group<F>(super, static_cast<std::size_t>(b % super_blocks), vector, [&](int g, vf32 scale, vf32 minimum) TEGULA_LAMBDA_INLINE {
+      group_scales[(b - first) * groups + g] = scale;
+      group_minima[(b - first) * groups + g] = minimum;
+      bound = larger(bound, reach<F>(scale, minimum));
+    });
   }
   const byte_unit unit(bound);
   store(scales + vector * lanes, unit.scale());

@@ -84,31 +84,6 @@ struct scale_words {
   [[nodiscard]] TEGULA_INLINE vu32 minima(int quad) const { return decode_scales(words, F::min_codes[static_cast<std::size_t>(quad)]); }
 };
 
-// Scales of a block's groups as floats, for the columns of one vector: weight = fma(scale, quant - offset, minimum).
-template <quant_format F>
-class block_scales {
- public:
-  TEGULA_INLINE block_scales(const super_group<F>& super, std::size_t b, int vector)
-      : super_(super), vector_(vector), d_(widen_halves(super.d(b) + vector * lanes * 2)) {
-    if constexpr (t::traits<F>::has_min) m_ = widen_halves(super.m(b) + vector * lanes * 2);
-  }
-  // For an unrolled g only.
-  [[nodiscard]] TEGULA_INLINE vf32 scale(int g) const {
-    if constexpr (integer_scales<F>) return to_float(byte_of<F::signed_scales>(scale_words<F>(super_, vector_).scales(g / 4), g % 4)) * d_;
-    else return d_;
-  }
-  [[nodiscard]] TEGULA_INLINE vf32 minimum(int g) const {
-    if constexpr (integer_scales<F> && t::traits<F>::has_min)
-      return -(to_float(byte_of<false>(scale_words<F>(super_, vector_).minima(g / 4), g % 4)) * m_);
-    else return m_;
-  }
-
- private:
-  const super_group<F>& super_;
-  int vector_;
-  vf32 d_, m_{};
-};
-
 // Super-groups first .. last - 1 of a panel as bytes, [block][tile row][64].
 template <quant_format F>
 TEGULA_NOINLINE void unpack_bytes(const std::byte* panel, index_t first, index_t last, index_t K, std::byte* bytes) noexcept {

@@ -23,11 +23,43 @@ TEGULA_INLINE vf32 fma(vf32 a, vf32 b, vf32 c) {
   return r;
 }
 
-// To the nearest integer, ties to even.
+// To the nearest integer, ties to even, of magnitudes up to 2^22: the sum has 1 as its unit, and the integer in its low bits.
 TEGULA_INLINE vi32 round_to_int(vf32 x) {
+  constexpr float magic = 0x1.8p23f;
+  return vi32(x + magic) - std::bit_cast<std::int32_t>(magic);
+}
+
+TEGULA_INLINE vi32 larger(vi32 a, vi32 b) {
+  const vi32 first = a > b;
+  return (first & a) | (~first & b);
+}
+
+// Lane i: the largest lane of v[i].
+TEGULA_INLINE vi32 largest_lanes(const vi32 (&v)[lanes]) {
   vi32 r{};
-  for (int i = 0; i < lanes; ++i) r[i] = static_cast<std::int32_t>(__builtin_rintf(x[i]));
+  for (int i = 0; i < lanes; ++i) {
+    r[i] = v[i][0];
+    for (int j = 1; j < lanes; ++j) r[i] = v[i][j] > r[i] ? v[i][j] : r[i];
+  }
   return r;
+}
+
+// Integers that fit, as signed bytes: all lanes of a, then of b, c, d.
+TEGULA_INLINE vu32 pack_bytes(vi32 a, vi32 b, vi32 c, vi32 d) {
+  const auto word = [](vi32 v) TEGULA_LAMBDA_INLINE {
+    const vu32 x = vu32(v) & 0xffu;
+    return x[0] | x[1] << 8 | x[2] << 16 | x[3] << 24;
+  };
+  return vu32{word(a), word(b), word(c), word(d)};
+}
+// Numbers below 2^16 as 16 bits each: all lanes of a, then of b.
+TEGULA_INLINE vu32 pack_halves(vu32 a, vu32 b) { return vu32{a[0] | a[1] << 16, a[2] | a[3] << 16, b[0] | b[1] << 16, b[2] | b[3] << 16}; }
+
+// Sums of neighbouring lanes, a's first; all below 2^15.
+TEGULA_INLINE vi32 add_pairs(vi32 a, vi32 b) { return vi32{a[0] + a[1], a[2] + a[3], b[0] + b[1], b[2] + b[3]}; }
+TEGULA_INLINE vi32 add_quads(vi32 a, vi32 b, vi32 c, vi32 d) {
+  const vi32 ab = add_pairs(a, b), cd = add_pairs(c, d);
+  return add_pairs(ab, cd);
 }
 
 TEGULA_INLINE vf32 widen_halves(const void* halves) {
