@@ -92,7 +92,8 @@ class quantized_activations {
 
   // Allocates and fills in one go.
   template <class T, class W, class Executor = serial_executor>
-  requires whole_executor<Executor> quantized_activations(matrix_view<T> a, const W& w, Executor&& executor = {}, gemm_options options = {})
+    requires whole_executor<Executor>
+  quantized_activations(matrix_view<T> a, const W& w, Executor&& executor = {}, gemm_options options = {})
       : quantized_activations(a.rows(), w, options.compute.value_or(compute::exact)) {
     assign(a, executor, options);
   }
@@ -100,7 +101,7 @@ class quantized_activations {
   // Fills it from A[M, K], a task for every 16 rows. Workers that run as (ith, nth) each call it with their share and then wait
   // for each other. Throws std::invalid_argument for another shape than it was made for.
   template <class T, class Executor = serial_executor>
-  requires executor<Executor>
+    requires executor<Executor>
   void assign(matrix_view<T> a, Executor&& executor = {}, gemm_options options = {}) {
     using value = std::remove_const_t<T>;
     static_assert(detail::element<value>, "A holds float, f16 or bf16");
@@ -179,7 +180,7 @@ concept product = is_activations<A>::value && is_weights<W>::value && element<T>
 
 // A matrix is quantized within the call, so all of it must be done when the product starts.
 template <class E, class A>
-concept executor_for = executor<E> &&(std::same_as<A, quantized_activations> || whole_executor<E>);
+concept executor_for = executor<E> && (std::same_as<A, quantized_activations> || whole_executor<E>);
 
 }  // namespace detail
 
@@ -199,7 +200,7 @@ concept executor_for = executor<E> &&(std::same_as<A, quantized_activations> || 
 // Throws std::invalid_argument for shapes that do not fit, an ISA that cannot run here, or activations of another form; nothing
 // is written then. With executor share(ith, nth), A must be quantized_activations: each worker has only a part of the work.
 template <class W, class T, epilogue Epilogue, class Executor>
-requires detail::product<quantized_activations, W, T> && executor<Executor>
+  requires detail::product<quantized_activations, W, T> && executor<Executor>
 void gemm(const quantized_activations& a, const W& w, matrix_view<T> c, const Epilogue& epilogue, Executor&& executor,
           gemm_options options = {}) {
   if constexpr (std::is_same_v<W, any_packed_matrix>) {
@@ -216,43 +217,68 @@ void gemm(const quantized_activations& a, const W& w, matrix_view<T> c, const Ep
 }
 
 template <class A, class W, class T, epilogue Epilogue, class Executor>
-requires detail::product<matrix_view<A>, W, T> && whole_executor<Executor>
+  requires detail::product<matrix_view<A>, W, T> && whole_executor<Executor>
 void gemm(matrix_view<A> a, const W& w, matrix_view<T> c, const Epilogue& epilogue, Executor&& executor, gemm_options options = {}) {
   detail::check_shapes(a, w, c);
   gemm(quantized_activations(a, w, executor, options), w, c, epilogue, executor, options);
 }
 
 template <class A, class W, class T, epilogue Epilogue>
-requires detail::product<A, W, T>
+  requires detail::product<A, W, T>
 void gemm(const A& a, const W& w, matrix_view<T> c, const Epilogue& epilogue, gemm_options options = {}) {
   gemm(a, w, c, epilogue, serial_executor{}, options);
 }
 
 template <class A, class W, class T, class Executor>
-requires detail::product<A, W, T> && detail::executor_for<Executor, A>
+  requires detail::product<A, W, T> && detail::executor_for<Executor, A>
 void gemm(const A& a, const W& w, matrix_view<T> c, Executor&& executor, gemm_options options = {}) {
   gemm(a, w, c, identity_epilogue{}, executor, options);
 }
 
 template <class A, class W, class T>
-requires detail::product<A, W, T>
+  requires detail::product<A, W, T>
 void gemm(const A& a, const W& w, matrix_view<T> c, gemm_options options = {}) {
   gemm(a, w, c, identity_epilogue{}, serial_executor{}, options);
 }
 
-// Blocks of F, as they lie in a GGUF file (any alignment), to `count` floats, the same bits on every ISA. Of options only isa counts.
-// Throws std::invalid_argument for a count that is no multiple of the block.
+namespace detail {
+
+template <block_format F, class Executor>
+void dequantize_on(isa which, const void* blocks, float* out, index_t count, Executor& executor) {
+  if (count > 0 && (blocks == nullptr || out == nullptr)) fail_argument("dequantize ", count, " weights of ", F::name, " without data");
+  if (count < 0 || count % traits<F>::block_k != 0)
+    fail_argument("dequantize ", count, " weights of ", F::name, ": must be a multiple of the block, ", traits<F>::block_k);
+  constexpr index_t piece = 1 << 14;
+  const auto* source = static_cast<const std::byte*>(blocks);
+  with_kernels(which, [&](auto kernels) {
+    executor.parallel_for((count + piece - 1) / piece, [&](index_t i) {
+      const index_t first = i * piece, rest = count - first;
+      kernels.template dequantize<F>(source + source_row_bytes<F>(first), out + first, rest < piece ? rest : piece);
+    });
+  });
+}
+
+}  // namespace detail
+
+// Blocks of F, as they lie in a GGUF file (any alignment), to `count` floats, the same bits on every ISA. The executor may be left
+// out; it gets a task for every 16,384 weights. Of options only isa counts. Throws std::invalid_argument for a count that is no multiple
+// of the block.
+template <block_format F, executor Executor>
+void dequantize(const void* blocks, float* out, index_t count, Executor&& executor, gemm_options options = {}) {
+  detail::dequantize_on<F>(detail::resolve_isa(options.isa), blocks, out, count, executor);
+}
 template <block_format F>
 void dequantize(const void* blocks, float* out, index_t count, gemm_options options = {}) {
-  if (count > 0 && (blocks == nullptr || out == nullptr))
-    detail::fail_argument("dequantize ", count, " weights of ", F::name, " without data");
-  if (count < 0 || count % detail::traits<F>::block_k != 0)
-    detail::fail_argument("dequantize ", count, " weights of ", F::name, ": must be a multiple of the block, ", detail::traits<F>::block_k);
-  detail::with_kernels(detail::resolve_isa(options.isa),
-                       [&](auto kernels) { kernels.template dequantize<F>(static_cast<const std::byte*>(blocks), out, count); });
+  const serial_executor serial;
+  detail::dequantize_on<F>(detail::resolve_isa(options.isa), blocks, out, count, serial);
+}
+template <executor Executor>
+void dequantize(type_id type, const void* blocks, float* out, index_t count, Executor&& executor, gemm_options options = {}) {
+  const isa which = detail::resolve_isa(options.isa);
+  visit(type, [&](auto format) { detail::dequantize_on<decltype(format)>(which, blocks, out, count, executor); });
 }
 inline void dequantize(type_id type, const void* blocks, float* out, index_t count, gemm_options options = {}) {
-  visit(type, [&](auto format) { dequantize<decltype(format)>(blocks, out, count, options); });
+  dequantize(type, blocks, out, count, serial_executor{}, options);
 }
 
 }  // namespace tegula::inline TEGULA_ABI

@@ -1,5 +1,7 @@
 // dequantize() on every ISA, and the reference's own decoders, against the values that the gguf package computes for the same
 // blocks (tests/make_golden.py): bit for bit, but for a NaN's payload.
+#include <tegula/thread_pool.hpp>
+
 #include "../support/catch.hpp"
 #include "../support/embedded.hpp"
 #include "../support/reference.hpp"
@@ -60,6 +62,22 @@ TEST_CASE("dequantize agrees with the gguf package", "[golden]") {
     const reference::weights decoded(type, g.blocks.data(), 1, count);
     INFO("the reference's decoder");
     CHECK(compare({decoded.row(0), decoded.row(0) + count}, g.values) == "");
+  }
+}
+
+// More weights than a task takes, and for the types without blocks a number that fills no vector.
+TEST_CASE("dequantize by threads and by shares gives the same bits", "[golden]") {
+  tg::thread_pool pool(3);
+  for (const block_info& type : all_types()) {
+    const tg::index_t count = 3 * (1 << 14) + (type.block_k == 1 ? 5 : 256);
+    const bytes blocks = random_blocks(type, 1, count, 9);
+    std::vector<float> serial(static_cast<std::size_t>(count)), threaded(serial.size()), shared(serial.size());
+    tg::dequantize(type.id, blocks.data(), serial.data(), count);
+    tg::dequantize(type.id, blocks.data(), threaded.data(), count, pool);
+    for (tg::index_t ith = 0; ith < 3; ++ith) tg::dequantize(type.id, blocks.data(), shared.data(), count, tg::share(ith, 3));
+    INFO(type.name);
+    CHECK(std::memcmp(serial.data(), threaded.data(), serial.size() * sizeof(float)) == 0);
+    CHECK(std::memcmp(serial.data(), shared.data(), serial.size() * sizeof(float)) == 0);
   }
 }
 

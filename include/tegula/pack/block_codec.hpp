@@ -10,12 +10,13 @@
 
 namespace tegula::inline TEGULA_ABI::detail {
 
-// ggml lays quants so that four consecutive k mostly stand in four consecutive bytes: then they move as one 32-bit word.
+// Whether the fields of every `count` consecutive k, from a multiple of count, stand in as many consecutive bytes at one shift. In
+// ggml's types those of 16 do: then they move together.
 template <class F>
-constexpr bool quad_is_word(std::size_t plane) {
+constexpr bool fields_in_line(std::size_t plane, int count) {
   for (int k = 0; k < F::block_k; ++k) {
-    const bit_position first = F::planes[plane].position(k / 4 * 4), here = F::planes[plane].position(k);
-    if (here.byte != first.byte + k % 4 || here.shift != first.shift) return false;
+    const bit_position first = F::planes[plane].position(k / count * count), here = F::planes[plane].position(k);
+    if (here.byte != first.byte + k % count || here.shift != first.shift) return false;
   }
   return true;
 }
@@ -34,7 +35,7 @@ struct plane_codec {
   // The fields of quants k .. k + 3, one a byte.
   static std::uint32_t quad(const unsigned char* block, std::size_t k) noexcept {
     std::uint32_t word = 0;
-    if constexpr (quad_is_word<F>(Plane)) {
+    if constexpr (fields_in_line<F>(Plane, 4)) {
       std::memcpy(&word, block + positions[k].byte, 4);
       word = (word >> positions[k].shift) & mask;
     } else {
@@ -47,9 +48,16 @@ struct plane_codec {
   // Adds the fields to a block whose bits there are zero.
   static void put_quad(unsigned char* block, std::size_t k, std::uint32_t word) noexcept {
     word ^= flip;
-    for (std::size_t i = 0; i < 4; ++i) {
-      const bit_position at = positions[k + i];
-      block[at.byte] = static_cast<unsigned char>(block[at.byte] | (((word >> (8 * i)) & 0xffu) << at.shift));
+    if constexpr (fields_in_line<F>(Plane, 4)) {
+      std::uint32_t there;
+      std::memcpy(&there, block + positions[k].byte, 4);
+      there |= word << positions[k].shift;
+      std::memcpy(block + positions[k].byte, &there, 4);
+    } else {
+      for (std::size_t i = 0; i < 4; ++i) {
+        const bit_position at = positions[k + i];
+        block[at.byte] = static_cast<unsigned char>(block[at.byte] | (((word >> (8 * i)) & 0xffu) << at.shift));
+      }
     }
   }
 };
@@ -76,8 +84,9 @@ panel_block<Byte> locate_block(Byte* panel, index_t block, index_t K) noexcept {
 
 template <quant_format F, class Function>
 void for_each_plane(Function function) {
-  [&]<std::size_t... Plane>(std::index_sequence<Plane...>) { (function(std::integral_constant<std::size_t, Plane>{}), ...); }
-  (std::make_index_sequence<F::planes.size()>{});
+  [&]<std::size_t... Plane>(std::index_sequence<Plane...>) {
+    (function(std::integral_constant<std::size_t, Plane>{}), ...);
+  }(std::make_index_sequence<F::planes.size()>{});
 }
 
 // Packs one block as column n.
@@ -87,8 +96,10 @@ void pack_block(const unsigned char* block, const panel_block<std::byte>& to, st
     using codec = plane_codec<F, plane>;
     constexpr std::size_t rows = panel_layout<F>::plane_rows(plane);
     std::byte* out = to.rows + panel_layout<F>::plane_at(plane) + 4 * n;
+    TEGULA_UNROLL
     for (std::size_t r = 0; r < rows; ++r) {
       std::uint32_t word = 0;
+      TEGULA_UNROLL
       for (std::size_t t = 0; t < 8 / codec::plane.bits; ++t) word |= codec::quad(block, 4 * (r + t * rows)) << (t * codec::plane.bits);
       std::memcpy(out + r * row_bytes, &word, 4);
     }
@@ -107,9 +118,11 @@ void unpack_block(const panel_block<const std::byte>& from, std::size_t n, unsig
     using codec = plane_codec<F, plane>;
     constexpr std::size_t rows = panel_layout<F>::plane_rows(plane);
     const std::byte* in = from.rows + panel_layout<F>::plane_at(plane) + 4 * n;
+    TEGULA_UNROLL
     for (std::size_t r = 0; r < rows; ++r) {
       std::uint32_t word;
       std::memcpy(&word, in + r * row_bytes, 4);
+      TEGULA_UNROLL
       for (std::size_t t = 0; t < 8 / codec::plane.bits; ++t)
         codec::put_quad(block, 4 * (r + t * rows), (word >> (t * codec::plane.bits)) & codec::mask);
     }
@@ -120,27 +133,56 @@ void unpack_block(const panel_block<const std::byte>& from, std::size_t n, unsig
   if constexpr (traits<F>::has_min) std::memcpy(block + F::m_at, from.m + 2 * n, 2);
 }
 
-// A row of W, K weights as they lie in a GGUF file, packed as column n of a panel; and back.
+// Some columns of a panel.
+struct column_range {
+  std::size_t first, count;
+};
+
+// Rows of W, K weights each as they lie in a GGUF file, packed as columns of a panel; and back. All columns of a block before the
+// next block: the panel's lines stay in L1 until they are full.
 template <quant_format F>
-void pack_row(const unsigned char* row, index_t K, std::byte* panel, std::size_t n) noexcept {
-  for (index_t b = 0; b < K / F::block_k; ++b) pack_block<F>(row + b * F::block_bytes, locate_block<F>(panel, b, K), n);
+void pack_columns(const unsigned char* rows, index_t K, std::byte* panel, column_range n) noexcept {
+  const auto blocks = static_cast<std::size_t>(K / F::block_k);
+  for (std::size_t b = 0; b < blocks; ++b) {
+    const auto to = locate_block<F>(panel, static_cast<index_t>(b), K);
+    for (std::size_t i = 0; i < n.count; ++i) pack_block<F>(rows + (i * blocks + b) * F::block_bytes, to, n.first + i);
+  }
 }
 template <quant_format F>
-void unpack_row(const std::byte* panel, std::size_t n, index_t K, unsigned char* row) noexcept {
-  for (index_t b = 0; b < K / F::block_k; ++b) unpack_block<F>(locate_block<F>(panel, b, K), n, row + b * F::block_bytes);
+void unpack_columns(const std::byte* panel, column_range n, index_t K, unsigned char* rows) noexcept {
+  const auto blocks = static_cast<std::size_t>(K / F::block_k);
+  for (std::size_t b = 0; b < blocks; ++b) {
+    const auto from = locate_block<F>(panel, static_cast<index_t>(b), K);
+    for (std::size_t i = 0; i < n.count; ++i) unpack_block<F>(from, n.first + i, rows + (i * blocks + b) * F::block_bytes);
+  }
 }
 
-template <float_format F>
-void pack_row(const unsigned char* row, index_t K, std::byte* panel, std::size_t n) noexcept {
-  constexpr std::size_t size = sizeof(typename F::element);
-  for (index_t k = 0; k < K; ++k)
-    std::memcpy(panel + panel_layout<F>::element_at(k, static_cast<index_t>(n)), row + static_cast<std::size_t>(k) * size, size);
+// Calls move(offset in `rows`, offset in the panel, integral_constant of bytes) for all that stays together of these columns: k_step
+// elements. In pieces of K whose part of the panel stays in L1.
+template <float_format F, class Move>
+TEGULA_INLINE void for_each_unit(index_t K, column_range n, Move move) {
+  constexpr std::size_t size = sizeof(typename F::element), unit = size * panel_layout<F>::k_step, piece = 64;
+  const std::size_t row = static_cast<std::size_t>(K) * size, units = row / unit;
+  for (std::size_t u0 = 0; u0 < units; u0 += piece)
+    for (std::size_t i = 0; i < n.count; ++i) {
+      const std::size_t last = units - u0 < piece ? units : u0 + piece;
+#pragma GCC unroll 8
+      for (std::size_t u = u0; u < last; ++u)
+        move(i * row + u * unit, (u * NR + n.first + i) * unit, std::integral_constant<std::size_t, unit>{});
+    }
+  if (units * unit == row) return;
+  for (std::size_t i = 0; i < n.count; ++i)
+    move(i * row + units * unit, (units * NR + n.first + i) * unit, std::integral_constant<std::size_t, size>{});
 }
 template <float_format F>
-void unpack_row(const std::byte* panel, std::size_t n, index_t K, unsigned char* row) noexcept {
-  constexpr std::size_t size = sizeof(typename F::element);
-  for (index_t k = 0; k < K; ++k)
-    std::memcpy(row + static_cast<std::size_t>(k) * size, panel + panel_layout<F>::element_at(k, static_cast<index_t>(n)), size);
+void pack_columns(const unsigned char* rows, index_t K, std::byte* panel, column_range n) noexcept {
+  for_each_unit<F>(
+      K, n, [&](std::size_t from, std::size_t to, auto bytes) TEGULA_LAMBDA_INLINE { std::memcpy(panel + to, rows + from, bytes()); });
+}
+template <float_format F>
+void unpack_columns(const std::byte* panel, column_range n, index_t K, unsigned char* rows) noexcept {
+  for_each_unit<F>(
+      K, n, [&](std::size_t to, std::size_t from, auto bytes) TEGULA_LAMBDA_INLINE { std::memcpy(rows + to, panel + from, bytes()); });
 }
 
 }  // namespace tegula::inline TEGULA_ABI::detail

@@ -104,17 +104,29 @@ void check_rows(const packed_matrix<F>& w, const void* blocks, row_range rows) {
 
 }  // namespace detail
 
+namespace detail {
+
+// Calls function(panel, its columns, their first source row) for the panels that rows lie in.
+template <class Function>
+void for_each_panel_of(row_range rows, Function function) {
+  for (index_t done = 0; done < rows.count;) {
+    const index_t n = rows.first + done, column = n % NR, rest = rows.count - done, count = rest < NR - column ? rest : NR - column;
+    function(n / NR, column_range{static_cast<std::size_t>(column), static_cast<std::size_t>(count)}, static_cast<std::size_t>(done));
+    done += count;
+  }
+}
+
+}  // namespace detail
+
 // Packs `rows` of W from blocks, which hold exactly these rows. Ranges may come in any order, and disjoint ones from several
 // threads at once, so that a model can be streamed. Throws std::invalid_argument for rows outside the matrix.
 template <block_format F>
 void pack_rows(packed_matrix<F>& w, const void* blocks, row_range rows) {
   detail::check_rows(w, blocks, rows);
   const auto* source = static_cast<const unsigned char*>(blocks);
-  for (index_t i = 0; i < rows.count; ++i) {
-    const index_t n = rows.first + i;
-    detail::pack_row<F>(source + static_cast<std::size_t>(i) * source_row_bytes<F>(w.cols()), w.cols(), w.panel(n / detail::NR),
-                        static_cast<std::size_t>(n % detail::NR));
-  }
+  detail::for_each_panel_of(rows, [&](index_t panel, detail::column_range columns, std::size_t row) {
+    detail::pack_columns<F>(source + row * source_row_bytes<F>(w.cols()), w.cols(), w.panel(panel), columns);
+  });
 }
 
 // The inverse: writes `rows` of W as they lay in the file, byte for byte.
@@ -122,11 +134,9 @@ template <block_format F>
 void unpack_rows(const packed_matrix<F>& w, void* blocks, row_range rows) {
   detail::check_rows(w, blocks, rows);
   auto* target = static_cast<unsigned char*>(blocks);
-  for (index_t i = 0; i < rows.count; ++i) {
-    const index_t n = rows.first + i;
-    detail::unpack_row<F>(w.panel(n / detail::NR), static_cast<std::size_t>(n % detail::NR), w.cols(),
-                          target + static_cast<std::size_t>(i) * source_row_bytes<F>(w.cols()));
-  }
+  detail::for_each_panel_of(rows, [&](index_t panel, detail::column_range columns, std::size_t row) {
+    detail::unpack_columns<F>(w.panel(panel), columns, w.cols(), target + row * source_row_bytes<F>(w.cols()));
+  });
 }
 
 namespace detail {
@@ -145,7 +155,8 @@ void for_each_panel(index_t N, Executor& executor, Function function) {
 // Packs N rows of K weights, as they lie in a GGUF file (any alignment). Throws std::invalid_argument if K is no multiple of
 // the format's block.
 template <block_format F, class Executor = serial_executor>
-requires whole_executor<Executor> packed_matrix<F> pack(const void* blocks, weight_shape shape, Executor&& executor = {}) {
+  requires whole_executor<Executor>
+packed_matrix<F> pack(const void* blocks, weight_shape shape, Executor&& executor = {}) {
   packed_matrix<F> w(shape, detail::not_initialised{});
   detail::check_rows(w, blocks, {0, shape.N});
   const auto* source = static_cast<const unsigned char*>(blocks);
@@ -158,7 +169,7 @@ requires whole_executor<Executor> packed_matrix<F> pack(const void* blocks, weig
 
 // Writes all of W back, rows() rows of source_row_bytes, byte for byte as they were.
 template <block_format F, class Executor = serial_executor>
-requires executor<Executor>
+  requires executor<Executor>
 void unpack(const packed_matrix<F>& w, void* blocks, Executor&& executor = {}) {
   detail::check_rows(w, blocks, {0, w.rows()});
   auto* target = static_cast<unsigned char*>(blocks);
@@ -213,7 +224,8 @@ class any_packed_matrix {
 
 // The same by ggml type number; see the typed forms. Throws std::invalid_argument for a type that is not supported.
 template <class Executor = serial_executor>
-requires whole_executor<Executor> any_packed_matrix pack(type_id type, const void* blocks, weight_shape shape, Executor&& executor = {}) {
+  requires whole_executor<Executor>
+any_packed_matrix pack(type_id type, const void* blocks, weight_shape shape, Executor&& executor = {}) {
   return visit(type, [&](auto format) { return any_packed_matrix(pack<decltype(format)>(blocks, shape, executor)); });
 }
 inline any_packed_matrix empty_packed_matrix(type_id type, weight_shape shape) {
@@ -223,7 +235,7 @@ inline void pack_rows(any_packed_matrix& w, const void* blocks, row_range rows) 
   w.visit([&](auto& typed) { pack_rows(typed, blocks, rows); });
 }
 template <class Executor = serial_executor>
-requires executor<Executor>
+  requires executor<Executor>
 void unpack(const any_packed_matrix& w, void* blocks, Executor&& executor = {}) {
   w.visit([&](const auto& typed) { unpack(typed, blocks, executor); });
 }

@@ -93,9 +93,6 @@ struct panel_layout<F> {
   static constexpr std::size_t panel_bytes(index_t K) {
     return round_up(static_cast<std::size_t>(round_up(K, k_step)) * NR * sizeof(typename F::element), std::size_t{row_bytes});
   }
-  static constexpr std::size_t element_at(index_t k, index_t n) {
-    return static_cast<std::size_t>((k / k_step * NR + n) * k_step + k % k_step) * sizeof(typename F::element);
-  }
 };
 
 }  // namespace tegula::inline TEGULA_ABI::detail

@@ -18,6 +18,7 @@ TEGULA_INLINE vf32 splat(float x) { return vf32(_mm256_set1_ps(x)); }
 TEGULA_INLINE vf32 to_float(vi32 x) { return vf32(_mm256_cvtepi32_ps(__m256i(x))); }
 TEGULA_INLINE vf32 fma(vf32 a, vf32 b, vf32 c) { return vf32(_mm256_fmadd_ps(__m256(a), __m256(b), __m256(c))); }
 TEGULA_INLINE vi32 round_to_int(vf32 x) { return vi32(_mm256_cvtps_epi32(__m256(x))); }
+TEGULA_INLINE vu32 widen_bytes(const void* p) { return vu32(_mm256_cvtepu8_epi32(_mm_loadl_epi64(static_cast<const __m128i*>(p)))); }
 TEGULA_INLINE vf32 widen_halves(const void* halves) { return vf32(_mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i*>(halves)))); }
 
 TEGULA_INLINE vi32 larger(vi32 a, vi32 b) { return vi32(_mm256_max_epi32(__m256i(a), __m256i(b))); }

@@ -19,6 +19,9 @@ TEGULA_INLINE vf32 to_float(vi32 x) { return __builtin_convertvector(x, vf32); }
 TEGULA_INLINE vf32 fma(vf32 a, vf32 b, vf32 c) { return vf32(_mm512_fmadd_ps(__m512(a), __m512(b), __m512(c))); }
 // g++ 12 warns of an uninitialised variable inside these intrinsics without a mask; with a full one they are the same instruction.
 TEGULA_INLINE vi32 round_to_int(vf32 x) { return vi32(_mm512_maskz_cvtps_epi32(0xffff, __m512(x))); }
+TEGULA_INLINE vu32 widen_bytes(const void* p) {
+  return vu32(_mm512_maskz_cvtepu8_epi32(0xffff, _mm_loadu_si128(static_cast<const __m128i*>(p))));
+}
 TEGULA_INLINE vf32 widen_halves(const void* halves) {
   return vf32(_mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256(static_cast<const __m256i*>(halves))));
 }

@@ -20,7 +20,7 @@ template <class T>
 TEGULA_INLINE const float* widen_group(const T* x, index_t count, float* buffer) {
   T elements[a_step];
   x = padded(x, count, a_step, elements);
-  for (int i = 0; i < a_step; i += lanes) store(buffer + i, widen(x + i));
+  for (int i = 0; i < a_step; i += lanes) store(buffer + i, widen<T>(x + i));
   return buffer;
 }
 
@@ -150,10 +150,10 @@ TEGULA_NOINLINE void quantize_rows(matrix_view<const T> a, index_t first_row, co
 template <class T>
 TEGULA_INLINE void convert_tile(const T* x, t::a_kind kind, std::byte* out) {
   if (kind == t::a_kind::f32) {
-    for (int i = 0; i < 16; i += lanes) store(out + 4 * i, widen(x + i));
+    for (int i = 0; i < 16; i += lanes) store(out + 4 * i, widen<T>(x + i));
   } else {
     for (int i = 0; i < 32; i += 2 * lanes)
-      store(out + 2 * i, pack_halves(round_to_bf16(widen(x + i)), round_to_bf16(widen(x + i + lanes))));
+      store(out + 2 * i, pack_halves(round_to_bf16(widen<T>(x + i)), round_to_bf16(widen<T>(x + i + lanes))));
   }
 }
 

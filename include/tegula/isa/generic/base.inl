@@ -17,12 +17,15 @@ TEGULA_INLINE vu32 splat_word(const void* p) {
   return splat(word);
 }
 
-// lanes elements as floats.
-TEGULA_INLINE vf32 widen(const float* p) { return load<vf32>(p); }
-TEGULA_INLINE vf32 widen(const f16* p) { return widen_halves(p); }
-TEGULA_INLINE vf32 widen(const bf16* p) {
-  typedef std::uint16_t halves __attribute__((vector_size(2 * lanes)));
-  return vf32(__builtin_convertvector(load<halves>(p), vu32) << 16);
+// `lanes` elements (float, f16, bf16) as floats.
+template <class Element>
+TEGULA_INLINE vf32 widen(const void* p) {
+  if constexpr (std::is_same_v<Element, float>) return load<vf32>(p);
+  else if constexpr (std::is_same_v<Element, f16>) return widen_halves(p);
+  else {
+    typedef std::uint16_t halves __attribute__((vector_size(2 * lanes)));
+    return vf32(__builtin_convertvector(load<halves>(p), vu32) << 16);
+  }
 }
 
 // function(integral_constant<int, i>) for i = 0 .. Count - 1, unrolled.

@@ -1,60 +1,91 @@
 // ggml blocks to floats, as they lie in a file: weight = fma(d * scale, q - offset, minimum), rounded once. This is the decoder
-// that the tests hold against ggml's own; the kernels never call it.
+// that the tests hold against ggml's own; the kernels never call it. Bound: the memory that is written.
 
-template <quant_format F>
-TEGULA_NOINLINE void dequantize_block(const unsigned char* block, float* out) noexcept {
-  using traits = t::traits<F>;
-  alignas(64) unsigned char quants[F::block_k] = {};
-  int lift = 0;
-  unrolled<static_cast<int>(F::planes.size())>([&](auto plane) TEGULA_LAMBDA_INLINE {
-    using codec = t::plane_codec<F, static_cast<std::size_t>(plane())>;
-    for (std::size_t k = 0; k < F::block_k; k += 4) {
-      std::uint32_t word;
-      __builtin_memcpy(&word, quants + k, 4);
-      word |= codec::quad(block, k) << lift;
-      __builtin_memcpy(quants + k, &word, 4);
-    }
-    lift += codec::plane.bits;
-  });
-
-  const auto half_at = [&](int at) TEGULA_LAMBDA_INLINE {
-    std::uint16_t half;
-    __builtin_memcpy(&half, block + at, 2);
-    return widen_f16(half);
-  };
-  // Without a minimum -0 is added: it keeps the sign of a zero, as ggml does.
-  const float d = half_at(F::d_at), m = traits::has_min ? half_at(traits::has_min ? F::m_at : 0) : -0.f;
-  for (int g = 0; g < traits::groups; ++g) {
-    float scale = d, minimum = m;
-    if constexpr (integer_scales<F>) {
-      const auto decode = [&](const scale_code& code) TEGULA_LAMBDA_INLINE {
-        unsigned value = 0;
-        for (const byte_field& field : code)
-          value |= ((static_cast<unsigned>(block[F::scales_at + 4 * field.word + g % 4]) >> field.shift) & ((1u << field.bits) - 1u))
-                   << field.to;
-        return value;
-      };
-      const unsigned code = decode(F::scale_codes[static_cast<std::size_t>(g / 4)]);
-      scale = d * static_cast<float>(F::signed_scales ? static_cast<std::int8_t>(code) : static_cast<int>(code));
-      if constexpr (traits::has_min) minimum = -(m * static_cast<float>(decode(F::min_codes[static_cast<std::size_t>(g / 4)])));
-    }
-    for (int k = g * F::group_k; k < (g + 1) * F::group_k; ++k)
-      out[k] = __builtin_fmaf(static_cast<float>(quants[k] - F::offset), scale, minimum);
+// The fields of quants K .. K + lanes - 1 of a plane, one a lane.
+template <quant_format F, std::size_t Plane, int K>
+TEGULA_INLINE vu32 plane_fields(const unsigned char* block) {
+  using codec = t::plane_codec<F, Plane>;
+  if constexpr (t::fields_in_line<F>(Plane, lanes)) {
+    constexpr bit_position first = codec::positions[K];
+    return ((widen_bytes(block + first.byte) >> first.shift) & (codec::mask & 0xffu)) ^ codec::plane.flip;
+  } else {
+    vu32 fields{};
+    for (int i = 0; i < lanes; ++i) fields[i] = codec::quad(block, static_cast<std::size_t>((K + i) / 4 * 4)) >> ((K + i) % 4 * 8) & 0xffu;
+    return fields;
   }
 }
 
+template <quant_format F, int K>
+TEGULA_INLINE vu32 quants_at(const unsigned char* block) {
+  vu32 quants{};
+  int lift = 0;
+  unrolled<static_cast<int>(F::planes.size())>([&](auto p) TEGULA_LAMBDA_INLINE {
+    constexpr auto plane = static_cast<std::size_t>(p());
+    quants |= plane_fields<F, plane, K>(block) << lift;
+    lift += F::planes[plane].bits;
+  });
+  return quants;
+}
+
+// Each group's scale and minimum, as floats.
 template <quant_format F>
-void dequantize_blocks(const std::byte* blocks, float* out, index_t count) noexcept {
-  for (index_t k = 0; k < count; k += F::block_k, blocks += F::block_bytes)
-    dequantize_block<F>(reinterpret_cast<const unsigned char*>(blocks), out + k);
+struct float_groups {
+  float scale[t::traits<F>::groups], minimum[t::traits<F>::groups];
+
+  TEGULA_INLINE explicit float_groups(const unsigned char* block) {
+    using traits = t::traits<F>;
+    const float d = half_at(block + F::d_at);
+    [[maybe_unused]] float m = 0;
+    if constexpr (traits::has_min) m = half_at(block + F::m_at);
+    if constexpr (integer_scales<F>) {
+      std::uint32_t words[F::scale_words];
+      __builtin_memcpy(words, block + F::scales_at, sizeof words);
+      TEGULA_UNROLL
+      for (int g = 0; g < traits::groups; ++g) {
+        const auto quad = static_cast<std::size_t>(g / 4);
+        const std::uint32_t code = decode_scales(words, F::scale_codes[quad]) >> (g % 4 * 8) & 0xffu;
+        scale[g] = d * static_cast<float>(F::signed_scales ? static_cast<std::int8_t>(code) : static_cast<int>(code));
+        minimum[g] = m;
+        if constexpr (traits::has_min)
+          minimum[g] = -(m * static_cast<float>(static_cast<int>(decode_scales(words, F::min_codes[quad]) >> (g % 4 * 8) & 0xffu)));
+      }
+    } else {
+      scale[0] = d;
+      minimum[0] = m;
+    }
+  }
+
+ private:
+  TEGULA_INLINE static float half_at(const unsigned char* p) {
+    std::uint16_t half;
+    __builtin_memcpy(&half, p, 2);
+    return widen_f16(half);
+  }
+};
+
+template <quant_format F>
+TEGULA_NOINLINE void dequantize_blocks(const std::byte* blocks, float* out, index_t count) noexcept {
+  for (index_t k = 0; k < count; k += F::block_k, blocks += F::block_bytes) {
+    const auto* block = reinterpret_cast<const unsigned char*>(blocks);
+    const float_groups<F> groups(block);
+    unrolled<F::block_k / lanes>([&](auto step) TEGULA_LAMBDA_INLINE {
+      constexpr int at = step() * lanes, g = at / F::group_k;
+      const vf32 quants = to_float(vi32(quants_at<F, at>(block)) - F::offset);
+      if constexpr (t::traits<F>::has_min) store(out + k + at, fma(quants, splat(groups.scale[g]), splat(groups.minimum[g])));
+      else store(out + k + at, quants * splat(groups.scale[g]));
+    });
+  }
 }
 
 template <float_format F>
-void dequantize_blocks(const std::byte* blocks, float* out, index_t count) noexcept {
+TEGULA_NOINLINE void dequantize_blocks(const std::byte* blocks, float* out, index_t count) noexcept {
   using element = typename F::element;
-  for (index_t k = 0; k < count; ++k) {
-    element x;
-    __builtin_memcpy(&x, blocks + static_cast<std::size_t>(k) * sizeof x, sizeof x);
-    out[k] = static_cast<float>(x);
-  }
+  index_t k = 0;
+  for (; k + lanes <= count; k += lanes) store(out + k, widen<element>(blocks + static_cast<std::size_t>(k) * sizeof(element)));
+  if (k == count) return;
+  std::byte rest[lanes * sizeof(element)]{};
+  const auto left = static_cast<std::size_t>(count - k);
+  __builtin_memcpy(rest, blocks + static_cast<std::size_t>(k) * sizeof(element), left * sizeof(element));
+  const vf32 last = widen<element>(rest);
+  __builtin_memcpy(out + k, &last, left * sizeof(float));
 }

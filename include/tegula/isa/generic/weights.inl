@@ -36,10 +36,10 @@ struct byte_source {
   TEGULA_INLINE static vu32 row(const std::byte* block, int r) { return load<vu32>(block + r * t::row_bytes); }
 };
 
-// Four groups' scales (or minima), one a byte of each lane, from the scale words of a block.
-template <std::size_t Words>
-TEGULA_INLINE vu32 decode_scales(const vu32 (&words)[Words], const scale_code& code) {
-  vu32 scales{};
+// Four groups' scales (or minima), one a byte, from the scale words of a block. Word: vu32, a column in each lane; or one integer.
+template <class Word, std::size_t Words>
+TEGULA_INLINE Word decode_scales(const Word (&words)[Words], const scale_code& code) {
+  Word scales{};
   TEGULA_UNROLL
   for (int i = 0; i < 2; ++i) {
     const byte_field field = code[static_cast<std::size_t>(i)];

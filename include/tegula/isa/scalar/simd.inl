@@ -62,14 +62,19 @@ TEGULA_INLINE vi32 add_quads(vi32 a, vi32 b, vi32 c, vi32 d) {
   return add_pairs(ab, cd);
 }
 
-TEGULA_INLINE vf32 widen_halves(const void* halves) {
-  vf32 r{};
-  for (int i = 0; i < lanes; ++i) {
-    std::uint16_t half;
-    std::memcpy(&half, static_cast<const std::byte*>(halves) + 2 * i, 2);
-    r[i] = widen_f16(half);
-  }
-  return r;
+// `lanes` unsigned bytes, one a lane.
+TEGULA_INLINE vu32 widen_bytes(const void* p) {
+  const auto* bytes = static_cast<const unsigned char*>(p);
+  return vu32{bytes[0], bytes[1], bytes[2], bytes[3]};
+}
+TEGULA_INLINE vf32 widen_halves(const void* halves) {  // as widen_f16, without a branch
+  std::uint16_t half[lanes];
+  __builtin_memcpy(half, halves, sizeof half);
+  const vu32 bits{half[0], half[1], half[2], half[3]}, magnitude = bits & 0x7fffu;
+  const vu32 special = vu32(magnitude >= 0x7c00u), nan = vu32(magnitude > 0x7c00u), subnormal = vu32(magnitude < 0x0400u);
+  const vu32 normal = ((magnitude << 13) + (112u << 23) + (special & (112u << 23))) | (nan & 0x400000u);
+  const vu32 small = vu32(to_float(vi32(magnitude)) * 0x1p-24f);
+  return vf32((subnormal & small) | (~subnormal & normal) | (bits & 0x8000u) << 16);
 }
 
 // Dot products of quants (unsigned bytes, at most MaxQuant) and activations (signed bytes, -127 .. 127) over a group of
