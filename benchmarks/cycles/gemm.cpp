@@ -1,0 +1,59 @@
+// Products of weights of one type (-DTYPE=q4_k) for the cycle model: each case is two counted regions, <i>.a in which A is quantized and
+// <i>.c in which C = A W^T is computed, where i is the case's place on the command line.
+//
+//   gemm MODE:ISA:M:N:K...     MODE as compute has them; ISA as isa has them, or auto: what gemm() takes by itself
+//
+// Prints a line per case: what ran ("q4_k amx exact").
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+#include "../../tests/emulator/count.hpp"
+#include "../matrices.hpp"
+
+namespace {
+
+namespace tg = tegula;
+using format = tg::TYPE;
+
+[[noreturn]] void fail(const char* text) {
+  std::fprintf(stderr, "gemm: %s: want MODE:ISA:M:N:K\n", text);
+  std::exit(2);
+}
+
+struct gemm_case {
+  tg::gemm_options options;
+  tg::index_t M, N, K;
+
+  explicit gemm_case(const char* text) {
+    char mode[16], isa[16];
+    if (std::sscanf(text, "%15[^:]:%15[^:]:%td:%td:%td", mode, isa, &M, &N, &K) != 5) fail(text);
+    for (const tg::compute how : {tg::compute::exact, tg::compute::bf16})
+      if (std::string(tg::name_of(how)) == mode) options.compute = how;
+    for (const tg::isa which : tg::all_isas)
+      if (std::string(tg::name_of(which)) == isa) options.isa = which;
+    if (!options.compute || (!options.isa && std::string(isa) != "auto")) fail(text);
+  }
+};
+
+void run(const gemm_case& g, const std::string& label) {
+  const auto w = tg::pack<format>(bench::random_weights<format>(g.N, g.K).data(), {.N = g.N, .K = g.K});
+  const std::vector<float> a = bench::random_activations(g.M, g.K);
+  std::vector<float> c(static_cast<std::size_t>(g.M * g.N));
+  tg::quantized_activations quantized(g.M, w, *g.options.compute);
+  {
+    const tg::emulator::counted_region region((label + ".a").c_str());
+    quantized.assign(tg::matrix_view<const float>(a.data(), g.M, g.K), tg::serial_executor{}, g.options);
+  }
+  {
+    const tg::emulator::counted_region region((label + ".c").c_str());
+    tg::gemm(quantized, w, tg::matrix_view<float>(c.data(), g.M, g.N), g.options);
+  }
+  std::puts(std::string(tg::last_kernel()).c_str());
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) run(gemm_case(argv[i]), std::to_string(i - 1));
+}
