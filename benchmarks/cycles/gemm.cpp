@@ -4,6 +4,7 @@
 //   gemm MODE:ISA:M:N:K...     MODE as compute has them; ISA as isa has them, or auto: what gemm() takes by itself
 //
 // Prints a line per case: what ran ("q4_k amx exact").
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -36,14 +37,31 @@ struct gemm_case {
   }
 };
 
+// Made once for cases in a row that can share them: most of an emulated run would go into random numbers.
+const tg::packed_matrix<format>& weights(tg::index_t N, tg::index_t K) {
+  static tg::packed_matrix<format> kept;
+  if (kept.rows() != N || kept.cols() != K) kept = tg::pack<format>(bench::random_weights<format>(N, K).data(), {.N = N, .K = K});
+  return kept;
+}
+
+tg::matrix_view<const float> activations(tg::index_t M, tg::index_t K) {
+  static std::vector<float> kept;
+  static tg::index_t kept_k = 0;
+  if (kept_k != K || kept.size() < static_cast<std::size_t>(M * K)) {
+    kept = bench::random_activations(std::max<tg::index_t>(M, 64), K);
+    kept_k = K;
+  }
+  return {kept.data(), M, K};
+}
+
 void run(const gemm_case& g, const std::string& label) {
-  const auto w = tg::pack<format>(bench::random_weights<format>(g.N, g.K).data(), {.N = g.N, .K = g.K});
-  const std::vector<float> a = bench::random_activations(g.M, g.K);
+  const auto& w = weights(g.N, g.K);
+  const auto a = activations(g.M, g.K);
   std::vector<float> c(static_cast<std::size_t>(g.M * g.N));
   tg::quantized_activations quantized(g.M, w, *g.options.compute);
   {
     const tg::emulator::counted_region region((label + ".a").c_str());
-    quantized.assign(tg::matrix_view<const float>(a.data(), g.M, g.K), tg::serial_executor{}, g.options);
+    quantized.assign(a, tg::serial_executor{}, g.options);
   }
   {
     const tg::emulator::counted_region region((label + ".c").c_str());
