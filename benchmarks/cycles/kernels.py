@@ -25,6 +25,17 @@ FLOATS = ("f32", "f16", "bf16")
 PEAK = {"amx": 1024, "avx512": 128, "avx2": 64}
 FLOAT_PEAK = {"avx512": 32, "avx2": 16}
 
+# By mode: ISA, M, and N where it is not 512; f32 FMAs are slow to emulate.
+RECORDED = {
+    "exact": [("amx", 512), ("amx", 128), ("avx512", 512), ("avx512", 1), ("avx2", 512), ("avx2", 1)],
+    "bf16": [("amx", 512), ("amx", 128)],
+}
+RECORDED_FLOATS = {
+    "exact": [("avx512", 512, 64), ("avx512", 1, 64), ("avx2", 512, 64), ("avx2", 1, 64)],
+    "bf16": [("amx", 512), ("amx", 128)],
+}
+MODES = tuple(RECORDED)
+
 Kernel = collections.namedtuple("Kernel", "type mode isa m n k", defaults=(512, 2048))
 # cycles: {"perfect", "serial", "phases", "product"}; busy: TMUL in the tile loop, percent, or None; ran: what last_kernel() said
 Result = collections.namedtuple("Result", "cycles resources busy ran unknown")
@@ -56,15 +67,8 @@ def types():
 
 def recorded():
     """The kernels whose bounds are recorded."""
-    found = []
-    for weights in types():
-        if weights in FLOATS:
-            found += [Kernel(weights, "exact", isa, m, 64) for isa in ("avx512", "avx2") for m in (512, 1)]
-        else:
-            found += [Kernel(weights, "exact", "amx", m) for m in (512, 128)]
-            found += [Kernel(weights, "exact", isa, m) for isa in ("avx512", "avx2") for m in (512, 1)]
-        found += [Kernel(weights, "bf16", "amx", m) for m in (512, 128)]
-    return found
+    return [Kernel(weights, mode, *shape) for weights in types()
+            for mode, shapes in (RECORDED_FLOATS if weights in FLOATS else RECORDED).items() for shape in shapes]
 
 
 def build(weights):
