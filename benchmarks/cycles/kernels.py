@@ -65,6 +65,12 @@ def types():
     return re.findall(r"\w+", re.sub(r"//.*", "", re.search(r"all_formats = format_list<([^>]*)>", text)[1]))
 
 
+def bytes_per_weight(weights):
+    """As a GGUF file has them, scales included; of quantized types."""
+    text = (INCLUDE / "tegula" / "formats" / f"{weights}.hpp").read_text()
+    return int(re.search(r"block_bytes = (\d+)", text)[1]) / int(re.search(r"block_k = (\d+)", text)[1])
+
+
 def recorded():
     """The kernels whose bounds are recorded."""
     return [Kernel(weights, mode, *shape) for weights in types()
@@ -122,4 +128,8 @@ def _result(quantizing, product, ran, program, table):
     }
     loop = tile_loop(product, program)
     busy = round(schedule(loop, program, table).busy, 1) if loop else None
-    return Result({what: round(n) for what, n in cycles.items()}, {what: round(n) for what, n in whole.resources.items()}, busy, ran, whole.unknown)
+    return Result(_rounded(cycles), _rounded(whole.resources), busy, ran, whole.unknown)
+
+
+def _rounded(cycles):
+    return {what: round(n) for what, n in cycles.items()}

@@ -22,8 +22,9 @@ def tiles(bounds):
     for kernel, entry in bounds.items():
         if kernel.isa == "amx":
             cycles = entry["cycles"]
-            rows.append((f"{kernel.type} {kernel.mode}", kernel.m, f"{kernels.macs(kernel) / cycles['perfect']:.0f}",
-                         *(percent(kernel, cycles[what]) for what in ("perfect", "serial", "phases")), entry["busy"], largest(entry["resources"])))
+            percents = (percent(kernel, cycles[what]) for what in ("perfect", "serial", "phases"))
+            rows.append((f"{kernel.type} {kernel.mode}", kernel.m, f"{kernels.macs(kernel) / cycles['perfect']:.0f}", *percents, entry["busy"],
+                         largest(entry["resources"])))
     return table(heads, rows)
 
 

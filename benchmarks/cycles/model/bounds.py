@@ -6,7 +6,8 @@ from .uops import ALU, LOAD, STORE_ADDRESS, STORE_DATA, Uops
 
 ISSUE_WIDTH = 6
 
-# resources: {name: cycles}; perfect: all overlaps, nothing is faster; serial: tile products and all the rest in turn; unknown: {text: times}
+# resources: {name: cycles}; perfect: all overlaps, nothing is faster; serial: tile products and all the rest in turn;
+# unknown: {text: times}
 Bounds = collections.namedtuple("Bounds", "resources perfect serial unknown")
 
 

@@ -11,7 +11,8 @@ Value = collections.namedtuple("Value", "symbol offset")  # of a register: an un
 MEMORY = re.compile(r"(-?0x[0-9a-f]+)?\((%\w+)?(?:,(%\w+),(\d))?\)")
 RIP_TARGET = re.compile(r"# ([0-9a-f]+) <")
 WRITES_NOTHING = ("cmp", "test", "j", "nop", "prefetch", "ldtilecfg", "vptest", "ktest", "kortest", "vcomis", "vucomis")
-READS_DESTINATION = re.compile(r"v(fn?m(add|sub)|fmaddsub|fmsubadd|pdp|dpbf16|pternlog|permt2|permi2|pmadd52)|(add|sub|and|or|xor|inc|dec|neg|not|sh[lr]|sar|imul|cmov)")
+READS_DESTINATION = re.compile(r"v(fn?m(add|sub)|fmaddsub|fmsubadd|pdp|dpbf16|pternlog|permt2|permi2|pmadd52)"
+                               r"|(add|sub|and|or|xor|inc|dec|neg|not|sh[lr]|sar|imul|cmov)")
 CLOBBERED = ("ax", "cx", "dx", "si", "di", "r8", "r9", "r10", "r11")  # by a call
 
 

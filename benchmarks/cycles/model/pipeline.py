@@ -89,7 +89,8 @@ class _Run:
 
     def _product(self, step):
         b, a, c = _tiles(step)
-        start = max(self._dispatch(1, self.vector_waiting, self.core.vector_scheduler), self.ready[a], self.ready[b], self.ready[c], self.tmul_free)
+        dispatched = self._dispatch(1, self.vector_waiting, self.core.vector_scheduler)
+        start = max(dispatched, self.ready[a], self.ready[b], self.ready[c], self.tmul_free)
         heapq.heappush(self.vector_waiting, start)
         self.tmul_free = start + TILE["tdp"].tmul
         for tile in (a, b):

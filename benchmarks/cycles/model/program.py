@@ -4,8 +4,10 @@ import functools
 import re
 import subprocess
 
-Instruction = collections.namedtuple("Instruction", "text function previous")  # raw text; previous: the address before it, or None
-Executed = collections.namedtuple("Executed", "text function times rows fused")  # rows: of a tile instruction, on average; fused: into a jump
+# text: as objdump prints it; previous: the address before it in the function, or None
+Instruction = collections.namedtuple("Instruction", "text function previous")
+# text: normalised; rows: of a tile instruction, on average; fused: into a jump
+Executed = collections.namedtuple("Executed", "text function times rows fused")
 Count = collections.namedtuple("Count", "times rows")  # rows: summed over all executions
 
 FULL_TILE = 16

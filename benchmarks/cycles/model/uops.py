@@ -1,4 +1,4 @@
-"""Instructions as uops on ports: AMX by published measurements, all others by LLVM's model, corrected where it describes the client core."""
+"""Instructions as uops on ports: AMX by published measurements, all others by LLVM's model, corrected where that is the client core's."""
 import collections
 import functools
 import itertools
