@@ -70,6 +70,20 @@ def measured(run, isa, mode):
     return table(("", "M", "bound", "reached", "of the bound", "best peer", "its form", "tegula / peer"), rows)
 
 
+def choice(run, isas, mode):
+    """What the first ISA, which gemm() takes by itself, reaches of the best of all in the same run; types by M."""
+    rates = {key: rate for key, (rate, _) in run.rows.items() if key[1] in isas and key[2] == mode}
+    rows_of_a = sorted({key[3] for key in rates})
+    rows = []
+    for weights in dict.fromkeys(key[0] for key in rates):
+        cells = []
+        for m in rows_of_a:
+            here = {isa: rates[weights, isa, mode, m] for isa in isas if (weights, isa, mode, m) in rates}
+            cells.append(f"{here[isas[0]] / max(here.values()):.2f}" if isas[0] in here else "")
+        rows.append((weights, *cells))
+    return table(("M", *rows_of_a), rows)
+
+
 def peers(cells, bounds):
     """One ISA and number of threads; the best contender but tegula decides the last column."""
     contenders = sorted({c for cell in cells.values() for c in cell if c != OWN})
