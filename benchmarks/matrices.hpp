@@ -47,23 +47,30 @@ byte_vector random_blocks(tg::index_t rows, tg::index_t K) {
   return bytes;
 }
 
-// W[N, K]: a prime number of distinct rows, repeated, since random numbers take longer than the products.
-template <tg::block_format F>
-byte_vector random_weights(tg::index_t N, tg::index_t K) {
-  constexpr tg::index_t distinct = 61;
-  const byte_vector rows = random_blocks<F>(distinct, K);
-  byte_vector bytes(static_cast<std::size_t>(N) * tg::source_row_bytes<F>(K));
-  for (std::size_t i = 0; i < bytes.size(); i += rows.size())
-    std::memcpy(&bytes[i], rows.data(), rows.size() < bytes.size() - i ? rows.size() : bytes.size() - i);
-  return bytes;
+// Rows of random numbers, repeated: making the numbers takes longer than the products. Prime, so that no blocking meets equal rows.
+inline constexpr tg::index_t distinct_rows = 61;
+
+template <class T>
+std::vector<T> repeated(const std::vector<T>& values, std::size_t size) {
+  std::vector<T> all(size);
+  for (std::size_t i = 0; i < size; i += values.size())
+    std::memcpy(&all[i], values.data(), sizeof(T) * (values.size() < size - i ? values.size() : size - i));
+  return all;
 }
 
+// W[N, K].
+template <tg::block_format F>
+byte_vector random_weights(tg::index_t N, tg::index_t K) {
+  return repeated(random_blocks<F>(distinct_rows, K), static_cast<std::size_t>(N) * tg::source_row_bytes<F>(K));
+}
+
+// A[M, K].
 inline std::vector<float> random_activations(tg::index_t M, tg::index_t K) {
-  std::vector<float> values(static_cast<std::size_t>(M * K));
+  std::vector<float> values(static_cast<std::size_t>(distinct_rows * K));
   std::mt19937_64 random(2);
   std::normal_distribution<float> normal;
   for (float& value : values) value = normal(random);
-  return values;
+  return repeated(values, static_cast<std::size_t>(M * K));
 }
 
 // How many equal matrices to multiply by in turn, so that none is found in a cache.

@@ -41,12 +41,19 @@ constexpr a_kind a_kind_for(compute mode) {
 // auto_ may only choose among modes whose numerics the caller has agreed to; so far exact is never the worse choice by much.
 constexpr compute resolve(compute mode) { return mode == compute::auto_ ? compute::exact : mode; }
 
-// Few rows of A do not fill tiles: up to here a product is bound by reading the weights, and the vector kernels read them packed.
+// Few rows of A do not fill tiles: up to here a product runs the vector kernels. Which type gains from tiles when depends on what its sums
+// cost; measured by benchmarks/cycles/cycles crossover, and a test holds it to that.
+template <block_format F>
+inline constexpr index_t vector_rows = 8;
+template <>
+inline constexpr index_t vector_rows<q4_k> = 4;
+template <>
+inline constexpr index_t vector_rows<q5_k> = 4;
+
 // Only in exact mode, where they compute the same bits: a result must not depend on M.
-inline constexpr index_t vector_rows = 4;
-template <compute Mode>
+template <block_format F, compute Mode>
 constexpr isa isa_for_rows(isa best, index_t M) {
-  return best == isa::amx && Mode == compute::exact && M <= vector_rows ? isa::avx512 : best;
+  return best == isa::amx && Mode == compute::exact && M <= vector_rows<F> ? isa::avx512 : best;
 }
 
 // Splits M x N into tasks: enough for many threads, but none so small that waking a thread costs more than it computes. Panels
@@ -155,7 +162,7 @@ template <block_format F, compute Mode, class T, class Epilogue, class Executor>
 void run_product(const quantized_activations& a, const packed_matrix<F>& w, matrix_view<T> c, const Epilogue& epilogue, Executor& executor,
                  const gemm_options& options) {
   const isa best = resolve_isa(options.isa);
-  with_kernels(options.isa ? best : isa_for_rows<Mode>(best, a.rows()), [&](auto kernels) {
+  with_kernels(options.isa ? best : isa_for_rows<F, Mode>(best, a.rows()), [&](auto kernels) {
     if (c.rows() == 0 || c.cols() == 0) return;
     last_kernel_name = kernel_name<F, decltype(kernels)::template runs<F, Mode>, Mode>.data();
     const task_grid grid(c.rows(), c.cols(), w.cols());

@@ -11,6 +11,8 @@
 //
 //   @@OPC q4_k vpdpbusd_VdqHdqWdq.512.mem 4096    label, opcode[.vector length][.mem], executions
 //   @@OPC q4_k total 51234 tsc 51260              sum; instructions including the kernel's
+//   @@PC q4_k 40a1c0 4096 65536                   with --count-addresses: label, address, executions, and of a tile
+//                                                 instruction the rows that all its executions worked on
 //
 // Outside of the emulator a region has no effect: it asks CPUID for two leaves that no CPU has. This
 // header needs nothing of the library and no compiler flag.

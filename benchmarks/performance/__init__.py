@@ -1,0 +1,1 @@
+"""docs/performance.md: its inputs, tables and charts."""
