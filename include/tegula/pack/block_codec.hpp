@@ -24,6 +24,7 @@ constexpr bool fields_in_line(std::size_t plane, int count) {
 template <class F, std::size_t Plane>
 struct plane_codec {
   static constexpr bit_plane plane = F::planes[Plane];
+  static constexpr std::size_t rows = panel_layout<F>::plane_rows(Plane);
   static constexpr std::uint32_t mask = ((1u << plane.bits) - 1u) * 0x01010101u;
   static constexpr std::uint32_t flip = plane.flip * 0x01010101u;
   static constexpr auto positions = [] {
@@ -78,30 +79,33 @@ panel_block<Byte> locate_block(Byte* panel, index_t block, index_t K) noexcept {
   const index_t super = block / per_super;
   const std::size_t blocks = layout::super_blocks(super, K), b = static_cast<std::size_t>(block % per_super);
   Byte* base = panel + layout::super_at(super);
-  return {base + b * layout::block_quants, base + layout::words_at(blocks) + b * layout::words * row_bytes,
+  return {base + layout::quants_at(blocks) + b * layout::block_quants, base + b * layout::words * row_bytes,
           base + layout::d_at(blocks) + b * NR * 2, base + layout::m_at(blocks) + b * NR * 2};
 }
 
+// Calls function(codec of the plane, its first k, its offset from the block's first row) for all planes of a block.
 template <quant_format F, class Function>
-void for_each_plane(Function function) {
+TEGULA_INLINE void for_each_plane(Function function) {
+  using layout = panel_layout<F>;
   [&]<std::size_t... Plane>(std::index_sequence<Plane...>) {
-    (function(std::integral_constant<std::size_t, Plane>{}), ...);
+    TEGULA_UNROLL
+    for (std::size_t k = 0; k < F::block_k; k += layout::plane_k) {
+      (function(plane_codec<F, Plane>{}, k, k / layout::plane_k * layout::planes_bytes + layout::plane_at(Plane)), ...);
+    }
   }(std::make_index_sequence<F::planes.size()>{});
 }
 
 // Packs one block as column n.
 template <quant_format F>
 void pack_block(const unsigned char* block, const panel_block<std::byte>& to, std::size_t n) noexcept {
-  for_each_plane<F>([&](auto plane) {
-    using codec = plane_codec<F, plane>;
-    constexpr std::size_t rows = panel_layout<F>::plane_rows(plane);
-    std::byte* out = to.rows + panel_layout<F>::plane_at(plane) + 4 * n;
+  for_each_plane<F>([&](auto codec, std::size_t k, std::size_t at) TEGULA_LAMBDA_INLINE {
     TEGULA_UNROLL
-    for (std::size_t r = 0; r < rows; ++r) {
+    for (std::size_t r = 0; r < codec.rows; ++r) {
       std::uint32_t word = 0;
       TEGULA_UNROLL
-      for (std::size_t t = 0; t < 8 / codec::plane.bits; ++t) word |= codec::quad(block, 4 * (r + t * rows)) << (t * codec::plane.bits);
-      std::memcpy(out + r * row_bytes, &word, 4);
+      for (std::size_t t = 0; t < 8 / codec.plane.bits; ++t)
+        word |= codec.quad(block, k + 4 * (r + t * codec.rows)) << (t * codec.plane.bits);
+      std::memcpy(to.rows + at + r * row_bytes + 4 * n, &word, 4);
     }
   });
   if constexpr (integer_scales<F>)
@@ -114,17 +118,14 @@ void pack_block(const unsigned char* block, const panel_block<std::byte>& to, st
 template <quant_format F>
 void unpack_block(const panel_block<const std::byte>& from, std::size_t n, unsigned char* block) noexcept {
   std::memset(block, 0, F::block_bytes);
-  for_each_plane<F>([&](auto plane) {
-    using codec = plane_codec<F, plane>;
-    constexpr std::size_t rows = panel_layout<F>::plane_rows(plane);
-    const std::byte* in = from.rows + panel_layout<F>::plane_at(plane) + 4 * n;
+  for_each_plane<F>([&](auto codec, std::size_t k, std::size_t at) TEGULA_LAMBDA_INLINE {
     TEGULA_UNROLL
-    for (std::size_t r = 0; r < rows; ++r) {
+    for (std::size_t r = 0; r < codec.rows; ++r) {
       std::uint32_t word;
-      std::memcpy(&word, in + r * row_bytes, 4);
+      std::memcpy(&word, from.rows + at + r * row_bytes + 4 * n, 4);
       TEGULA_UNROLL
-      for (std::size_t t = 0; t < 8 / codec::plane.bits; ++t)
-        codec::put_quad(block, 4 * (r + t * rows), (word >> (t * codec::plane.bits)) & codec::mask);
+      for (std::size_t t = 0; t < 8 / codec.plane.bits; ++t)
+        codec.put_quad(block, k + 4 * (r + t * codec.rows), (word >> (t * codec.plane.bits)) & codec.mask);
     }
   });
   if constexpr (integer_scales<F>)

@@ -3,15 +3,16 @@
 //
 // A quantized panel is a sequence of super-groups (256 weights of K, or four blocks of 32; the last may have fewer blocks):
 //
-//   block 0:  plane 0 rows | plane 1 rows ..     each row 64 bytes: [column n 0..15][k % 4]
-//   block 1:  ..
 //   scale words   [block][word][n]  u32          integer_scales only
 //   d             [block][n]        f16
 //   m             [block][n]        f16          if the format has minima
 //   padding to 64 bytes
+//   quants        [block][k / plane_k][plane][stored row][column n 0..15][k % 4]
 //
-// A plane of b bits holds the block_k / 4 tile rows of a block in R = block_k * b / 32 stored rows: stored row r has, in the b
-// bits from b * t up of every byte, tile row r + t * R.  Q4_0: stored row 0 has tile rows 0 (low nibbles) and 4 (high nibbles).
+// A plane of b bits holds the plane_k / 4 tile rows of plane_k weights in R = plane_k * b / 32 stored rows of 64 bytes: stored row r
+// has, in the b bits from b * t up of every byte, tile row r + t * R.  Q4_0: stored row 0 has tile rows 0 (low nibbles) and 4 (high
+// nibbles). With several planes plane_k is 32. So whoever goes through a panel by groups reads upwards, and the hardware's
+// prefetchers keep up; scales that stood behind the quants, or planes of 256 weights each, cost Q6_K a third of the memory's speed.
 //
 // A float panel is [k][n] (f32, f16) or [k / 2][n][k % 2] (bf16, a tile row of TDPBF16PS; an odd last k is paired with zeros).
 // Columns beyond N are zero. Padding: 32 bytes in 3,392 for Q6_K, none for the other formats but at a panel's end.
@@ -53,25 +54,28 @@ struct panel_layout;
 template <quant_format F>
 struct panel_layout<F> {
   using facts = traits<F>;
-  static constexpr std::size_t plane_rows(std::size_t plane) { return static_cast<std::size_t>(F::block_k * F::planes[plane].bits / 32); }
-  static constexpr std::size_t plane_at(std::size_t plane) {  // bytes from the block's first row
+  static constexpr int plane_k = F::planes.size() == 1 ? F::block_k : 32;
+  static constexpr int tile_rows = plane_k / 4;  // that planes hold together
+  static constexpr std::size_t plane_rows(std::size_t plane) { return static_cast<std::size_t>(plane_k * F::planes[plane].bits / 32); }
+  static constexpr std::size_t plane_at(std::size_t plane) {  // bytes from the first plane
     std::size_t at = 0;
     for (std::size_t p = 0; p < plane; ++p) at += plane_rows(p) * row_bytes;
     return at;
   }
-  static constexpr std::size_t block_quants = plane_at(F::planes.size());
+  static constexpr std::size_t planes_bytes = plane_at(F::planes.size());
+  static constexpr std::size_t block_quants = F::block_k / plane_k * planes_bytes;
   static constexpr std::size_t words = [] {
     if constexpr (integer_scales<F>) return static_cast<std::size_t>(F::scale_words);
     else return std::size_t{0};
   }();
 
   // Offsets in a super-group of `blocks` blocks.
-  static constexpr std::size_t words_at(std::size_t blocks) { return blocks * block_quants; }
-  static constexpr std::size_t d_at(std::size_t blocks) { return words_at(blocks) + blocks * words * row_bytes; }
+  static constexpr std::size_t d_at(std::size_t blocks) { return blocks * words * row_bytes; }
   static constexpr std::size_t m_at(std::size_t blocks) { return d_at(blocks) + blocks * NR * 2; }
-  static constexpr std::size_t super_bytes(std::size_t blocks) {
+  static constexpr std::size_t quants_at(std::size_t blocks) {
     return round_up(m_at(blocks) + (facts::has_min ? blocks * NR * 2 : 0), std::size_t{row_bytes});
   }
+  static constexpr std::size_t super_bytes(std::size_t blocks) { return quants_at(blocks) + blocks * block_quants; }
   static constexpr std::size_t full_super = super_bytes(facts::super_blocks);
 
   static constexpr std::size_t panel_bytes(index_t K) {

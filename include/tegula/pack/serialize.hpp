@@ -36,7 +36,7 @@ inline std::uint64_t checksum(const std::byte* data, std::size_t size) noexcept 
 
 struct file_header {
   char magic[8] = {'t', 'e', 'g', 'u', 'l', 'a', '\r', '\n'};  // line ends show a transfer as text
-  std::uint32_t version = 1;                                   // of this header and of pack/panel.hpp's layout
+  std::uint32_t version = 2;                                   // of this header and of pack/panel.hpp's layout
   std::uint32_t type = 0;                                      // ggml's number
   std::int64_t N = 0, K = 0;
   std::uint64_t payload_bytes = 0;

@@ -30,7 +30,7 @@ TEGULA_NOINLINE void unpack_groups(const super_group<F>& super, group_tiles& b) 
     std::byte* rows = b.groups + static_cast<index_t>(g / 2) * padded_groups_bytes + static_cast<index_t>(g % 2) * tile_bytes;
     TEGULA_UNROLL
     for (int r = 0; r < group_tile_rows; ++r) {
-      const vu32 quants = quant_row<F>(super.base + g * t::panel_layout<F>::block_quants, r);
+      const vu32 quants = quant_row<F>(super.quants(g), r);
       store(rows + r * tile_row_bytes, vu8(quants) - static_cast<std::uint8_t>(F::offset));
     }
     store(b.d[g], widen_halves(super.d(g)));

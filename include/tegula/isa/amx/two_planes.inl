@@ -52,7 +52,7 @@ TEGULA_NOINLINE void unpack_planes(const super_group<F>& super, plane_tiles& b) 
   const scale_words<F> words(super, 0);
   TEGULA_UNROLL
   for (int g = 0; g < traits::groups; ++g) {
-    unpack_group<F>(super.base, g, byte_of<F::signed_scales>(words.scales(g / 4), g % 4), b.plane[0], b.plane[1]);
+    unpack_group<F>(super.quants(0), g, byte_of<F::signed_scales>(words.scales(g / 4), g % 4), b.plane[0], b.plane[1]);
     if constexpr (traits::has_min) {
       const vu32 m = vu32(to_float(byte_of<false>(words.minima(g / 4), g % 4)));  // up to 8 bits: exact in bf16
       store(b.minima + g * tile_row_bytes, m | (m >> 16));

@@ -1,6 +1,8 @@
 // What every generic kernel uses: unaligned access, elements as floats, loops that are unrolled for certain, single bytes of 32-bit lanes.
 // Re-included inside each ISA's namespace and target region, on top of its simd.inl.
 
+namespace t = tegula::detail;
+
 template <class V>
 TEGULA_INLINE V load(const void* p) {
   V v;
@@ -42,4 +44,5 @@ TEGULA_INLINE vi32 byte_of(vu32 words, int j) {
   else return vi32((words >> (8 * j)) & 0xffu);
 }
 
-inline constexpr int panel_vectors = detail::NR / lanes;
+inline constexpr int panel_vectors = t::NR / lanes;
+inline constexpr index_t c_stride = t::m_blocks * t::block_rows * t::NR;  // from a panel to the next

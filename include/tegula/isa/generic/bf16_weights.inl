@@ -46,7 +46,7 @@ TEGULA_NOINLINE void unpack_bf16(const std::byte* panel, index_t first, index_t 
     for (std::size_t b = 0; b < super.blocks; ++b, pairs += F::block_k / 2 * t::row_bytes)
       for (int v = 0; v < panel_vectors; ++v) {
         const auto column = static_cast<std::size_t>(v * lanes * 4);
-        const std::byte* rows = super.base + b * t::panel_layout<F>::block_quants + column;
+        const std::byte* rows = super.quants(b) + column;
         for_each_group<F>(super, b, v, [&](int g, vf32 scale, vf32 minimum) TEGULA_LAMBDA_INLINE {
           TEGULA_UNROLL
           for (int r = g * group_rows; r < (g + 1) * group_rows; ++r) {

@@ -89,22 +89,6 @@ TEGULA_INLINE void for_each_group(Function function) {
   }
 }
 
-// Few rows of A are bound by reading the weights, the hardware's prefetchers stop at every 4 KiB page, and the planes of a large block
-// confuse them. So each group fetches its share of what lies a page ahead; bursts of more than a few lines would stall. Each step is
-// also a barrier to the compiler, which would collect them at the top of an unrolled super-group. (Zen 4, M = 1 from memory: Q6_K and
-// Q5_K gain half; types with blocks of 32 gain nothing and lose a tenth, and do without.)
-template <integer_scales F, class Source>
-TEGULA_INLINE void prefetch_ahead([[maybe_unused]] const super_group<F>& super, [[maybe_unused]] int group) {
-#if TEGULA_X86
-  if constexpr (std::is_same_v<Source, packed_source<F>>) {
-    constexpr int distance = 4096, groups = t::traits<F>::groups;
-    constexpr int lines = (static_cast<int>(t::panel_layout<F>::full_super) / 64 + groups - 1) / groups;
-    TEGULA_UNROLL
-    for (int i = 0; i < lines; ++i) asm volatile("prefetcht0 %0" ::"m"(super.base[distance + (group * lines + i) * 64]) : "memory");
-  }
-#endif
-}
-
 // The integer scales of a block, for Vectors vectors of columns: group g's in every lane.
 template <integer_scales F, class Source, int Vectors>
 class group_scales {
@@ -167,7 +151,6 @@ TEGULA_INLINE void exact_super(const a_rows& a, std::size_t k0, const super_grou
   }
 
   for_each_group<F, Source>([&](int g) TEGULA_LAMBDA_INLINE {
-    prefetch_ahead<F, Source>(super, g);
     vi32 operand[Vectors];
     TEGULA_UNROLL
     for (int v = 0; v < Vectors; ++v) operand[v] = partial::scale_operand(scales.scale(g, v));
@@ -253,7 +236,7 @@ TEGULA_NOINLINE void exact_kernel(const a_rows& a, const weight_chunk<F>& w, con
     for (index_t s = w.first; s < w.last; ++s) {
       const auto super = super_group_at<F>(w.panel, s, w.K);
       const std::byte* source = quants;
-      if constexpr (std::is_same_v<Source, packed_source<F>>) source = super.base;
+      if constexpr (std::is_same_v<Source, packed_source<F>>) source = super.quants(0);
       else source += static_cast<std::size_t>(s - w.first) * t::traits<F>::super_blocks * Source::block_stride;
       vf32 result[MR][Vectors];
       const std::size_t k = static_cast<std::size_t>(s * super_k);

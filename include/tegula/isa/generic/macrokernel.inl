@@ -19,8 +19,6 @@ TEGULA_INLINE void for_each_strip(index_t rows, Strip strip) {
 
 // What a macro-kernel call multiplies: an M block of A and a panel, or a few; C[panel][rows][NR] is zero on entry.
 struct block_product {
-  static constexpr index_t c_stride = t::m_blocks * t::block_rows * t::NR;
-
   const t::activation_store* a;
   index_t first_block, last_block;
   const std::byte* panel;

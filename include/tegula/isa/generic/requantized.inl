@@ -89,7 +89,7 @@ TEGULA_INLINE void requantize_256(const std::byte* panel, index_t K, index_t k, 
 
   for (index_t b = first; b < last; ++b) {
     const auto super = super_group_at<F>(panel, b / super_blocks, K);
-    const std::byte* quants = super.base + static_cast<std::size_t>(b % super_blocks) * t::panel_layout<F>::block_quants + column;
+    const std::byte* quants = super.quants(static_cast<std::size_t>(b % super_blocks)) + column;
     TEGULA_UNROLL
     for (int g = 0; g < groups; ++g) {
       const index_t group = (b - first) * groups + g;

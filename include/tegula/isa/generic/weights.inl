@@ -1,24 +1,25 @@
 // Reading a packed panel (layout: pack/panel.hpp): rows of quants from their bit planes, scales from their codes, and a whole
 // chunk of K unpacked to bytes, one quant each, for products with many rows of A.
 
-namespace t = tegula::detail;
-
 // Tile row r of a block: [column][k % 4], quants as unsigned bytes. `rows` points at the first vector of the block's first row.
 template <quant_format F>
 TEGULA_INLINE vu32 quant_row(const std::byte* rows, int r) {
+  using layout = t::panel_layout<F>;
   vu32 quants{};
   unrolled<static_cast<int>(F::planes.size())>([&](auto p) TEGULA_LAMBDA_INLINE {
     constexpr auto plane = static_cast<std::size_t>(p());
-    constexpr int bits = F::planes[plane].bits, stored = static_cast<int>(t::panel_layout<F>::plane_rows(plane));
+    constexpr int bits = F::planes[plane].bits, stored = static_cast<int>(layout::plane_rows(plane));
     constexpr int lift = [] {
       int below = 0;
       for (std::size_t q = 0; q < plane; ++q) below += F::planes[q].bits;
       return below;
     }();
     constexpr std::uint32_t mask = ((1u << bits) - 1u) * 0x01010101u;
-    const vu32 fields = load<vu32>(rows + t::panel_layout<F>::plane_at(plane) + static_cast<std::size_t>(r % stored) * t::row_bytes);
+    const std::byte* planes = rows + static_cast<std::size_t>(r / layout::tile_rows) * layout::planes_bytes;
+    const int row = r % layout::tile_rows;
+    const vu32 fields = load<vu32>(planes + layout::plane_at(plane) + row % stored * t::row_bytes);
     // One shift brings a field to its place: down by its position in the byte, up by the planes below it.
-    const int down = bits * (r / stored) - lift;
+    const int down = bits * (row / stored) - lift;
     quants |= (down >= 0 ? fields >> down : fields << -down) & (mask << lift);
   });
   return quants;
@@ -56,9 +57,10 @@ struct super_group {
   const std::byte* base;
   std::size_t blocks;
 
-  [[nodiscard]] TEGULA_INLINE const std::byte* words(std::size_t b) const {
-    return base + t::panel_layout<F>::words_at(blocks) + b * t::panel_layout<F>::words * t::row_bytes;
+  [[nodiscard]] TEGULA_INLINE const std::byte* quants(std::size_t b) const {
+    return base + t::panel_layout<F>::quants_at(blocks) + b * t::panel_layout<F>::block_quants;
   }
+  [[nodiscard]] TEGULA_INLINE const std::byte* words(std::size_t b) const { return base + b * t::panel_layout<F>::words * t::row_bytes; }
   [[nodiscard]] TEGULA_INLINE const std::byte* d(std::size_t b) const { return base + t::panel_layout<F>::d_at(blocks) + b * t::NR * 2; }
   [[nodiscard]] TEGULA_INLINE const std::byte* m(std::size_t b) const { return base + t::panel_layout<F>::m_at(blocks) + b * t::NR * 2; }
 };
@@ -94,7 +96,7 @@ TEGULA_NOINLINE void unpack_bytes(const std::byte* panel, index_t first, index_t
         TEGULA_UNROLL
         for (int r = 0; r < F::block_k / 4; ++r) {
           const auto column = static_cast<std::size_t>(v * lanes * 4);
-          store(bytes + r * t::row_bytes + column, quant_row<F>(super.base + b * t::panel_layout<F>::block_quants + column, r));
+          store(bytes + r * t::row_bytes + column, quant_row<F>(super.quants(b) + column, r));
         }
       }
   }
