@@ -50,10 +50,10 @@ std::string all_types() {
 
 void describe(CLI::App& app, options& o) {
   app.description(
-      "Times tegula's kernels: rows gemm/<type>/<isa>/<mode>/M:../N:../K:.., dequantize/<type>/<isa>, pack/<type> and\n"
-      "quantize_activations/<isa>. GFLOP/s counts 2 M N K operations, GB/s the weights as they lie in a GGUF file, roofline is\n"
-      "the time that this machine's measured peaks allow over the time taken. --benchmark_filter=REGEX chooses rows,\n"
-      "--benchmark_out=FILE writes JSON that benchmarks/plot draws.");
+      "Times tegula's kernels: rows gemm/<type>/<isa>/<mode>/M:../N:../K:.., dequantize/<type>/<isa>/.., pack/<type>,\n"
+      "unpack/<type> and quantize_activations/<A>/<isa>/M:... GFLOP/s counts 2 M N K operations, GB/s the weights as they lie\n"
+      "in a GGUF file, roofline is the time that this machine's measured peaks allow over the time taken.\n"
+      "--benchmark_filter=REGEX chooses rows, --benchmark_out=FILE writes JSON that benchmarks/plot draws.");
   app.add_option("--m", o.rows, "Rows of activations, the Ms of gemm (default 1,8,64,512)")->delimiter(',')->check(CLI::PositiveNumber);
   app.add_option("--n", o.N, "Rows of W (default 4096)")->check(CLI::PositiveNumber);
   app.add_option("--k", o.K, "Columns of W, a multiple of 256 (default 4096)")->check(CLI::PositiveNumber);

@@ -37,6 +37,12 @@ TEGULA_INLINE void unrolled(Function function) {
       TEGULA_LAMBDA_INLINE { (function(std::integral_constant<int, I>{}), ...); }(std::make_integer_sequence<int, Count>{});
 }
 
+// Every NaN as the quiet NaN 0x7fc00000.
+TEGULA_INLINE vu32 canonical_nan(vf32 x) {
+  const vu32 bits = vu32(x), nan = vu32((bits & 0x7fffffffu) > 0x7f800000u);
+  return (nan & 0x7fc00000u) | (~nan & bits);
+}
+
 // Byte `j` of every lane, extended to 32 bits.
 template <bool Signed>
 TEGULA_INLINE vi32 byte_of(vu32 words, int j) {

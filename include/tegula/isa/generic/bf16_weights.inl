@@ -1,29 +1,31 @@
 // Weights as bf16 VNNI pairs, [k / 2][column][k % 2], for bf16 mode: weight = fma(d * scale, q - offset, min), rounded once to
 // f32 and once to bf16 (to nearest, ties to even).
 
+// In the high halves; not of a NaN, whose significand it may carry out of.
+TEGULA_INLINE vu32 round_high(vf32 x) { return vu32(x) + 0x7fffu + ((vu32(x) >> 16) & 1u); }
 TEGULA_INLINE vu32 round_to_bf16(vf32 x) {  // in the low halves
-  const vu32 bits = vu32(x);
-  const vu32 rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-  const vu32 nan = vu32((bits & 0x7fffffffu) > 0x7f800000u);
-  return (nan & ((bits >> 16) | 0x40u)) | (~nan & rounded);
+  const vu32 bits = vu32(x), nan = vu32((bits & 0x7fffffffu) > 0x7f800000u);
+  return (nan & ((bits >> 16) | 0x40u)) | (~nan & (round_high(x) >> 16));
 }
 TEGULA_INLINE vu32 bf16_pair(vf32 even, vf32 odd) { return round_to_bf16(even) | (round_to_bf16(odd) << 16); }
 
-// Tile row r of a block, four k of each column, times `scale` plus `minimum`: two rows of pairs.
+// Tile row r of a block, four k of each column, times `scale` plus `minimum`: two rows of pairs. A NaN that comes of canonical ones
+// has no low bits, which round_high could carry from.
 template <quant_format F>
 TEGULA_INLINE void dequantize_row(const std::byte* rows, int r, vf32 scale, vf32 minimum, std::byte* pairs) {
   const vu32 quants = quant_row<F>(rows, r);
   const auto weight = [&](int j) TEGULA_LAMBDA_INLINE { return fma(to_float(byte_of<false>(quants, j) - F::offset), scale, minimum); };
-  store(pairs, bf16_pair(weight(0), weight(1)));
-  store(pairs + t::row_bytes, bf16_pair(weight(2), weight(3)));
+  const auto pair = [&](int j) TEGULA_LAMBDA_INLINE { return (round_high(weight(j)) >> 16) | (round_high(weight(j + 1)) & 0xffff0000u); };
+  store(pairs, pair(0));
+  store(pairs + t::row_bytes, pair(2));
 }
 
 // Calls function(g, scale, minimum) for the groups of block b of a super-group, for the columns of one vector.
 template <quant_format F, class Function>
 TEGULA_INLINE void for_each_group(const super_group<F>& super, std::size_t b, int vector, Function function) {
-  const vf32 d = widen_halves(super.d(b) + vector * lanes * 2);
+  const vf32 d = vf32(canonical_nan(widen_halves(super.d(b) + vector * lanes * 2)));
   vf32 m{};
-  if constexpr (t::traits<F>::has_min) m = widen_halves(super.m(b) + vector * lanes * 2);
+  if constexpr (t::traits<F>::has_min) m = vf32(canonical_nan(widen_halves(super.m(b) + vector * lanes * 2)));
   if constexpr (float_scales<F>) {
     function(0, d, m);
   } else {

@@ -56,6 +56,15 @@ struct activation_rows<bf16> {
   }
 };
 
+// Few rows are bound by reading the weights, and the hardware's prefetchers stop at every 4 KiB page: so each step fetches its share of
+// what lies a page ahead. (Zen 4, M = 8, AVX-512: BF16 69 to 103 GFLOP/s, F16 69 to 95, F32 61 to 71; M = 1 from memory gains 7 %.)
+template <std::size_t Bytes>
+TEGULA_INLINE void prefetch_page_ahead(const std::byte* weights) {
+  constexpr int page = 4096;
+  TEGULA_UNROLL
+  for (std::size_t line = 0; line < Bytes; line += 64) __builtin_prefetch(weights + page + line);
+}
+
 // C[MR][NR] += A[MR][first_k .. first_k + count) * weights; `weights` starts at first_k, which is a multiple of 32.
 template <class AElement, class WElement, int MR>
 TEGULA_NOINLINE void float_kernel(const std::byte* tiles, index_t tile_stride, index_t first_k, index_t count, const std::byte* weights,
@@ -81,11 +90,11 @@ TEGULA_NOINLINE void float_kernel(const std::byte* tiles, index_t tile_stride, i
       };
       index_t k = k0;
       for (; k + 1 < k1; k += 2) {
+        const std::byte* pair = weights + static_cast<std::size_t>(k / 2) * w::pair_bytes;
+        prefetch_page_ahead<w::pair_bytes>(pair);
         vf32 even[Vectors], odd[Vectors];
         TEGULA_UNROLL
-        for (int v = 0; v < Vectors; ++v) {
-          w::pair(weights + static_cast<std::size_t>(k / 2) * w::pair_bytes, vector + v, even[v], odd[v]);
-        }
+        for (int v = 0; v < Vectors; ++v) w::pair(pair, vector + v, even[v], odd[v]);
         multiply(k, even, odd);
       }
       if (k < k1) {  // an odd K ends with one k; its neighbour is zero in A (padding) and taken as zero in W

@@ -1,7 +1,8 @@
 // The macro-kernel of the vector ISAs: one M block (up to 512 rows) times one panel, C as rows of NR floats.
 // Loops: a chunk of K unpacked once for all rows; blocks of A; strips of MR rows.
 
-inline constexpr index_t chunk_k = 2048;  // of K unpacked at a time: 32 KiB of bytes, 64 KiB of bf16: stays in L2
+inline constexpr index_t chunk_k = 2048;      // of K unpacked at a time: 32 KiB of bytes, which stay in L2
+inline constexpr index_t bf16_chunk_k = 512;  // 16 KiB of pairs: stays in L1, as few rows are bound by unpacking
 
 // Calls strip(first, integral_constant<MR>) for strips of MR rows, MR a power of two from Least to Most. A last strip may reach
 // past `rows`: the memory is there (activation_store has slack, C whole blocks), and nobody reads what it computes. Fewer strip
@@ -102,9 +103,9 @@ TEGULA_NOINLINE void requantized_macrokernel(const block_product& p) noexcept {
 
 template <block_format F>
 TEGULA_NOINLINE void bf16_macrokernel(const block_product& p) noexcept {
-  alignas(64) std::byte buffer[chunk_k / 2 * t::row_bytes];
-  for (index_t k = 0; k < p.K; k += chunk_k) {
-    const index_t count = p.K - k < chunk_k ? p.K - k : chunk_k;
+  alignas(64) std::byte buffer[bf16_chunk_k / 2 * t::row_bytes];
+  for (index_t k = 0; k < p.K; k += bf16_chunk_k) {
+    const index_t count = p.K - k < bf16_chunk_k ? p.K - k : bf16_chunk_k;
     const std::byte* pairs = bf16_chunk<F>(p.panel, p.K, k, count, buffer);
     p.for_each_block([&](const t::a_block& block, float* c) TEGULA_LAMBDA_INLINE {
       for_each_strip<max_rows, 1>(block.rows, [&](index_t m, auto mr) TEGULA_LAMBDA_INLINE {

@@ -5,18 +5,14 @@ TEGULA_INLINE void store_result(float* p, float value) { *p = value; }
 TEGULA_INLINE void store_result(f16* p, float value) { p->bits = narrow_f16(value); }
 TEGULA_INLINE void store_result(bf16* p, float value) { p->bits = narrow_bf16(value); }
 
-// Rows of c into C, columns n0 .. n0 + count - 1. A NaN becomes the quiet NaN 0x7fc00000 first: which operand's payload an FMA
+// Rows of c into C, columns n0 .. n0 + count - 1. A NaN becomes 0x7fc00000 first: which operand's payload an FMA
 // passes on is the compiler's choice, and bits must not depend on it.
 template <class T, class Epilogue>
 TEGULA_INLINE void store_rows(const float* c, index_t m0, index_t rows, matrix_view<T> out, index_t n0, index_t count,
                               const Epilogue& epilogue) {
   for (index_t r = 0; r < rows; ++r) {
     alignas(64) float row[t::NR];
-    for (int v = 0; v < panel_vectors; ++v) {
-      const vu32 bits = load<vu32>(c + r * t::NR + v * lanes);
-      const vu32 nan = vu32((bits & 0x7fffffffu) > 0x7f800000u);
-      store(row + v * lanes, (nan & 0x7fc00000u) | (~nan & bits));
-    }
+    for (int v = 0; v < panel_vectors; ++v) store(row + v * lanes, canonical_nan(load<vf32>(c + r * t::NR + v * lanes)));
     for (index_t i = 0; i < t::NR; ++i)
       if (i < count) row[i] = static_cast<float>(epilogue(row[i], m0 + r, n0 + i));
     T* target = out.row(m0 + r) + n0;
