@@ -54,6 +54,25 @@ TEGULA_INLINE void store_group_sums(const std::int8_t* quants, float* sums16, fl
   for (int i = 2 * t::sums32_per_scale; i < t::pairs_per_scale; ++i) pairs[i] = 0;
 }
 
+// The integer sums of quants 64 * part .. 64 * part + 63 of a group of 256.
+TEGULA_INLINE void store_integer_sums(const std::byte* quants, int part, t::integer_sums& sums) {
+  typedef std::uint64_t vu64 __attribute__((vector_size(4 * lanes)));
+  typedef std::uint16_t halves __attribute__((vector_size(lanes)));
+  std::int16_t* of8 = sums.offsets8 + 8 * part;
+  for (int i = 0; i < 16; i += lanes) {
+    partial_dot<1, 4> ones;
+    ones.add(splat(0x01010101u), load<vu32>(quants + 4 * i));
+    const vu64 of4 = vu64(ones.total(vi32{}));  // two sums of 4 in each lane; the low half of a lane is right in 32 bits
+    store(of8 + i / 2, __builtin_convertvector(0 - ((of4 + (of4 >> 32)) << 5), halves));
+  }
+  constexpr int place[4] = {0, 2, 1, 3};
+  for (int g = 2 * part; g < 2 * part + 2; ++g, of8 += 4) {
+    const int offset = of8[0] + of8[1] + of8[2] + of8[3];
+    sums.offsets32[g] = 4 * offset;
+    sums.sums32[g / 4 * 4 + place[g % 4]] = static_cast<std::int16_t>(-offset / 32);
+  }
+}
+
 // 256 floats to 256 quants; returns the scale.
 TEGULA_INLINE float quantize_256(const float* x, std::int8_t* quants) {
   const std::uint32_t largest = largest_magnitude_bits(x);
@@ -83,8 +102,11 @@ TEGULA_NOINLINE void quantize_rows(matrix_view<const T> a, index_t first_row, co
       const float* x = widen_row(a.row(first_row + r) + s * a_step, rest, buffer);
       const index_t at = s * block.rows + r;
       block.scales[at] = quantize_256(x, quants);
-      for (index_t i = 0; i < a_step / 64; ++i)
-        __builtin_memcpy(block.tiles + (s * (a_step / 64) + i) * block.tile_stride() + r * t::row_bytes, quants + 64 * i, 64);
+      for (int i = 0; i < a_step / 64; ++i) {
+        std::byte* tile_row = block.tiles + (s * (a_step / 64) + i) * block.tile_stride() + r * t::row_bytes;
+        __builtin_memcpy(tile_row, quants + 64 * i, 64);
+        store_integer_sums(tile_row, i, block.sums[at]);
+      }
       store_group_sums(quants, block.sums16 + at * t::sums16_per_scale, block.sums32 + at * t::sums32_per_scale,
                        block.pairs + at * t::pairs_per_scale);
     }

@@ -24,6 +24,6 @@ struct generic_kernels {
   static void run(const t::activation_store& a, t::task_range range, const t::packed_panels& w, matrix_view<T> c,
                   const Epilogue& epilogue) {
     if constexpr (Mode == compute::bf16) run_panels<1>(a, range, w, c, epilogue, bf16_macrokernel<F>);
-    else run_panels<1>(a, range, w, c, epilogue, exact_macrokernel<F>);
+    else run_panels<quant_format<F> ? exact_panels : 1>(a, range, w, c, epilogue, exact_macrokernel<F>);
   }
 };

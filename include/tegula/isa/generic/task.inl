@@ -29,7 +29,7 @@ TEGULA_INLINE void store_rows(const float* c, index_t m0, index_t rows, matrix_v
 template <int Panels, class T, class Epilogue>
 TEGULA_NOINLINE void run_panels(const t::activation_store& a, t::task_range range, const t::packed_panels& w, matrix_view<T> out,
                                 const Epilogue& epilogue, void (*macrokernel)(const block_product&) noexcept) {
-  alignas(64) float c[Panels * block_product::c_stride];
+  alignas(64) float c[Panels * c_stride];
   for (index_t b = range.first_block; b < range.last_block; b += t::m_blocks)
     for (index_t p = range.first_panel; p < range.last_panel; p += Panels) {
       const int count = range.last_panel - p < Panels ? static_cast<int>(range.last_panel - p) : Panels;
