@@ -7,8 +7,8 @@
 //
 // int8 has a scale a row per 256 of K, [k / 256][row] within a block, and the sums of the quants over groups of 32 and of 16,
 // [k / 256][row][group], that minima and offsets of weights need: as floats, which hold these integers exactly, and those of
-// 32 again as pairs (128 * h, l) of bf16, h and l integers, which is how AMX multiplies them. Beside the scale stands the offset of
-// the 256, -128 * (sum of the quants), where a dot product with weights + 128 starts. K is padded with zeros to 256.
+// 32 again as pairs (128 * h, l) of bf16, h and l integers, which is how AMX multiplies them. Sums that integer products start
+// from or are multiplied with stand in `integer_sums`. K is padded with zeros to 256.
 #pragma once
 
 #include "../core/aligned_buffer.hpp"
@@ -31,21 +31,29 @@ enum class a_kind { int8, bf16, f32 };
 constexpr index_t a_tile_k(a_kind kind) { return kind == a_kind::int8 ? 64 : kind == a_kind::bf16 ? 32 : 16; }
 constexpr const char* a_kind_name(a_kind kind) { return kind == a_kind::int8 ? "int8" : kind == a_kind::bf16 ? "bf16" : "f32"; }
 
-// One block of rows; see the layout above. Only int8 has scales, offsets, sums and pairs.
-template <class Byte, class Float, class Int, class Half>
+// Sums of 256 quants of a row, as the vector kernels take them.
+struct integer_sums {
+  std::int32_t offsets32[sums32_per_scale];  // -128 * the sum of 32: what an offset of 128 adds to a group's products
+  std::int16_t offsets8[scale_k / 8];        // -32 * the sum of 8: the same for an offset of 32
+  std::int16_t sums32[sums32_per_scale];     // of 32, in the order 0 2 1 3, 4 6 5 7: in pairs, as minima stand in words of four
+  std::int32_t offset256;                    // -128 * the sum of all
+};
+
+// One block of rows; see the layout above. Only int8 has scales, sums and pairs.
+template <class Byte, class Float, class Half, class Sums>
 struct basic_a_block {
   index_t rows = 0;
   Byte* tiles = nullptr;
   Float* scales = nullptr;
-  Int* offsets = nullptr;
   Float* sums32 = nullptr;
   Float* sums16 = nullptr;
   Half* pairs = nullptr;
+  Sums* sums = nullptr;
 
   [[nodiscard]] index_t tile_stride() const noexcept { return rows * row_bytes; }
 };
-using a_block = basic_a_block<const std::byte, const float, const std::int32_t, const std::uint16_t>;
-using mutable_a_block = basic_a_block<std::byte, float, std::int32_t, std::uint16_t>;
+using a_block = basic_a_block<const std::byte, const float, const std::uint16_t, const integer_sums>;
+using mutable_a_block = basic_a_block<std::byte, float, std::uint16_t, integer_sums>;
 
 class activation_store {
  public:
@@ -56,8 +64,8 @@ class activation_store {
         padded_k_(round_up(K, kind == a_kind::int8 ? index_t{scale_k} : a_tile_k(kind))),
         tiles_(bytes_of_tiles()),
         floats_(kind == a_kind::int8 ? floats_per_row() * static_cast<std::size_t>(M) * 4 + tile_slack : 0),
-        offsets_(kind == a_kind::int8 ? scale_groups() * static_cast<std::size_t>(M) * 4 + tile_slack : 0),
-        pairs_(kind == a_kind::int8 ? scale_groups() * static_cast<std::size_t>(M) * pairs_per_scale * 2 + tile_slack : 0) {}
+        pairs_(kind == a_kind::int8 ? scale_groups() * static_cast<std::size_t>(M) * pairs_per_scale * 2 + tile_slack : 0),
+        sums_(kind == a_kind::int8 ? (scale_groups() * static_cast<std::size_t>(M) + block_rows) * sizeof(integer_sums) : 0) {}
 
   [[nodiscard]] a_kind kind() const noexcept { return kind_; }
   [[nodiscard]] index_t rows() const noexcept { return M_; }
@@ -66,11 +74,11 @@ class activation_store {
 
   [[nodiscard]] mutable_a_block block(index_t i) noexcept {
     return locate<mutable_a_block>(i, tiles_.data(), reinterpret_cast<float*>(floats_.data()),
-                                   reinterpret_cast<std::int32_t*>(offsets_.data()), reinterpret_cast<std::uint16_t*>(pairs_.data()));
+                                   reinterpret_cast<std::uint16_t*>(pairs_.data()), reinterpret_cast<integer_sums*>(sums_.data()));
   }
   [[nodiscard]] a_block block(index_t i) const noexcept {
     return locate<a_block>(i, tiles_.data(), reinterpret_cast<const float*>(floats_.data()),
-                           reinterpret_cast<const std::int32_t*>(offsets_.data()), reinterpret_cast<const std::uint16_t*>(pairs_.data()));
+                           reinterpret_cast<const std::uint16_t*>(pairs_.data()), reinterpret_cast<const integer_sums*>(sums_.data()));
   }
 
  private:
@@ -82,8 +90,8 @@ class activation_store {
   [[nodiscard]] std::size_t bytes_of_tiles() const noexcept { return row_tile_bytes() * static_cast<std::size_t>(M_) + tile_slack; }
   [[nodiscard]] std::size_t floats_per_row() const noexcept { return scale_groups() * (1 + sums32_per_scale + sums16_per_scale); }
 
-  template <class Block, class Byte, class Float, class Int, class Half>
-  [[nodiscard]] Block locate(index_t i, Byte* tiles, Float* floats, Int* offsets, Half* pairs) const noexcept {
+  template <class Block, class Byte, class Float, class Half, class Sums>
+  [[nodiscard]] Block locate(index_t i, Byte* tiles, Float* floats, Half* pairs, Sums* sums) const noexcept {
     const index_t first = i * block_rows, rest = M_ - first;
     Block b;
     b.rows = rest < block_rows ? rest : block_rows;
@@ -94,14 +102,14 @@ class activation_store {
     b.sums16 = floats + before * sums16_per_scale;
     b.sums32 = floats + all * sums16_per_scale + before * sums32_per_scale;
     b.scales = floats + all * (sums16_per_scale + sums32_per_scale) + before;
-    b.offsets = offsets + before;
     b.pairs = pairs + before * pairs_per_scale;
+    b.sums = sums + before;
     return b;
   }
 
   a_kind kind_;
   index_t M_, K_, padded_k_;
-  aligned_buffer tiles_, floats_, offsets_, pairs_;
+  aligned_buffer tiles_, floats_, pairs_, sums_;
 };
 
 }  // namespace detail

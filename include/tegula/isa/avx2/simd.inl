@@ -6,6 +6,9 @@ inline constexpr int max_rows = 4;  // 4 sums, 4 partial sums and what a step ne
 inline constexpr int wide_rows = 2;
 inline constexpr int packed_rows = 4;  // unpacking for so few would cost more than it saves
 inline constexpr int byte_rows = 4;    // of both halves of a panel: 8 sums
+inline constexpr int exact_rows = 4;
+inline constexpr int exact_vectors = 2;
+inline constexpr int in_place_rows = 0;  // products of two high nibbles would saturate
 
 typedef std::uint32_t vu32 __attribute__((vector_size(4 * lanes)));
 typedef std::int32_t vi32 __attribute__((vector_size(4 * lanes)));
@@ -55,34 +58,45 @@ TEGULA_INLINE vi32 add_pairs(vi32 a, vi32 b) {
 TEGULA_INLINE vi32 add_quads(vi32 a, vi32 b, vi32 c, vi32 d) {
   return vi32(by_source(add_neighbours(add_neighbours(__m256i(a), __m256i(b)), add_neighbours(__m256i(c), __m256i(d)))));
 }
+// With 16 registers, what is touched once a group stays in memory, and partial sums get the registers.
+template <class V>
+TEGULA_INLINE void leave_in_memory(V& sum) {
+  asm("" : "+m"(sum));
+}
+TEGULA_INLINE vi32 add_pair_products(vi32 sum, vi32 a, vi32 b) { return sum + vi32(_mm256_madd_epi16(__m256i(a), __m256i(b))); }
 
 // vpmaddubsw adds two products into 16 bits. Where quants are small (6 bits and less) several of these fit into 16 bits before
 // they must be widened, and the widening multiply takes the scale along. Quants of 8 bits would saturate: they go as
 // |q| * (sign(q) * a), at most 2 * 128 * 127, and are widened at once.
-template <int MaxQuant, int Terms>
+template <int MaxQuant, int Terms, int Offset = 0>
 struct partial_dot {
   static constexpr int steps = 32767 / (2 * MaxQuant * 127) < Terms / 4 ? 32767 / (2 * MaxQuant * 127) : Terms / 4;
   static constexpr int unscaled_steps = steps;
-  static constexpr bool offset_applied = false;
+  static constexpr bool starts_at_offset = false, offset_applied = false;
   static_assert(steps > 0);
   vi16 sum{};
 
-  TEGULA_INLINE void add(vu32 quants, vu32 activations) { sum += vi16(_mm256_maddubs_epi16(__m256i(quants), __m256i(activations))); }
+  TEGULA_INLINE void add(vu32 quants, vu32 activations) {
+    sum += vi16(_mm256_maddubs_epi16(__m256i(quants), __m256i(activations)));
+    asm("" : "+x"(sum));  // g++ would add products before it adds them to the sum, and run out of registers
+  }
   TEGULA_INLINE static vi32 scale_operand(vi32 scale) { return (scale & 0xffff) | (scale << 16); }
+  TEGULA_INLINE static vi32 scale_of(vi32 operand) { return operand >> 16; }
   TEGULA_INLINE vi32 scaled(vi32 sums, vi32 scale) const { return sums + vi32(_mm256_madd_epi16(__m256i(sum), __m256i(scale))); }
   TEGULA_INLINE vi32 total(vi32 sums) const { return scaled(sums, vi32(splat(0x00010001u))); }
 };
 
 template <int Terms>
-struct partial_dot<255, Terms> {  // offset 128: block_format.hpp checks that a format of 8 bits has no other
+struct partial_dot<255, Terms, 128> {
   static constexpr int unscaled_steps = Terms / 4;
-  static constexpr bool offset_applied = true;
+  static constexpr bool starts_at_offset = false, offset_applied = true;
   vi32 sum{};
 
   TEGULA_INLINE void add(vu32 quants, vu32 activations) {
     const __m256i q = __m256i(quants ^ 0x80808080u), a = __m256i(activations);
     const __m256i products = _mm256_maddubs_epi16(_mm256_abs_epi8(q), _mm256_sign_epi8(a, q));
     sum += vi32(_mm256_madd_epi16(products, _mm256_set1_epi16(1)));
+    asm("" : "+x"(sum));
   }
   TEGULA_INLINE vi32 total(vi32 sums) const { return sums + sum; }
 };

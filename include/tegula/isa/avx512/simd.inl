@@ -4,8 +4,11 @@
 inline constexpr int lanes = 16;
 inline constexpr int max_rows = 8;  // 8 sums, 8 partial sums, 8 rows of C
 inline constexpr int wide_rows = 8;
-inline constexpr int packed_rows = 4;  // unpacking for so few would cost more than it saves
-inline constexpr int byte_rows = 16;   // 16 sums
+inline constexpr int packed_rows = 4;    // unpacking for so few would cost more than it saves
+inline constexpr int exact_rows = 4;     // Zen 4 loads one zmm a cycle: 4 x 2 needs 6 for 8 products, 8 x 1 needs 9
+inline constexpr int exact_vectors = 2;  // of two panels
+inline constexpr int in_place_rows = 2;
+inline constexpr int byte_rows = 16;     // 16 sums
 
 typedef std::uint32_t vu32 __attribute__((vector_size(4 * lanes)));
 typedef std::int32_t vi32 __attribute__((vector_size(4 * lanes)));
@@ -70,28 +73,34 @@ TEGULA_INLINE vi32 add_quads(vi32 a, vi32 b, vi32 c, vi32 d) {
   return vi32(by_source(add_neighbours(add_neighbours(__m512i(a), __m512i(b)), add_neighbours(__m512i(c), __m512i(d)))));
 }
 
-// vpdpbusd adds four products into 32 bits: no saturation anywhere. A group's sum that fits 16 bits is scaled and added by one
-// vpdpwssd with {scale, 0}, else by a 32-bit multiply.
-template <int MaxQuant, int Terms>
+template <class V>
+TEGULA_INLINE void leave_in_memory(V&) {}
+
+// vpdpwssd: clang rewrites its intrinsic as a multiply and an add (seen in 19).
+TEGULA_INLINE vi32 add_pair_products(vi32 sum, vi32 a, vi32 b) {
+  asm("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(a), "vm"(b));
+  return sum;
+}
+
+// vpdpbusd adds four products into 32 bits: no saturation anywhere. Sums that fit 16 bits are scaled and added by one vpdpwssd with
+// {scale, 0}, else by a 32-bit multiply and an addition, 3 operations. The offset is where a sum starts, and costs nothing.
+template <int MaxQuant, int Terms, int Offset = 0>
 struct partial_dot {
-  static constexpr int steps = MaxQuant * 127 * Terms <= 32767 || MaxQuant * 127 * 16 > 32767 ? Terms / 4 : 4;
-  static constexpr int unscaled_steps = Terms / 4;
-  static constexpr bool offset_applied = false;
-  static constexpr bool fits_16_bits = MaxQuant * 127 * 4 * steps <= 32767;
+  static constexpr bool starts_at_offset = Offset != 0, offset_applied = false;
+  static constexpr int magnitude = Offset > MaxQuant - Offset ? Offset : MaxQuant - Offset;
+  static constexpr int fitting = 32767 / (4 * 127 * magnitude);  // adds whose sum is below 2^15
+  static constexpr bool fits_16_bits = 2 * fitting >= Terms / 4;
+  static constexpr int steps = fits_16_bits && fitting < Terms / 4 ? fitting : Terms / 4, unscaled_steps = Terms / 4;
   vi32 sum{};
 
   TEGULA_INLINE void add(vu32 quants, vu32 activations) {
     sum = vi32(_mm512_dpbusd_epi32(__m512i(sum), __m512i(quants), __m512i(activations)));
   }
+  TEGULA_INLINE void shift(int up) { sum = up > 0 ? sum << up : sum >> -up; }
   TEGULA_INLINE static vi32 scale_operand(vi32 scale) { return fits_16_bits ? scale & 0xffff : scale; }
   TEGULA_INLINE vi32 scaled(vi32 sums, vi32 scale) const {
-    if constexpr (fits_16_bits) {
-      // clang rewrites the intrinsic of vpdpwssd as a multiply and an add (seen in 19).
-      asm("vpdpwssd %2, %1, %0" : "+v"(sums) : "v"(sum), "v"(scale));
-      return sums;
-    } else {
-      return sums + sum * scale;
-    }
+    if constexpr (fits_16_bits) return add_pair_products(sums, sum, scale);
+    else return sums + sum * scale;
   }
   TEGULA_INLINE vi32 total(vi32 sums) const { return sums + sum; }
 };

@@ -45,8 +45,8 @@ TEGULA_INLINE vi32 largest_magnitudes(const group_batch& batch) {
   return largest_lanes(largest);
 }
 
-// 256 floats to 256 quants, in rows of 64 that are `stride` apart, and the sums of every 16 of them.
-TEGULA_INLINE void quantize_group(const float* x, vf32 inverse, std::byte* quants, index_t stride, std::int32_t* sums16) {
+// 256 floats to 256 quants, in rows of 64 that are `stride` apart, and the sums of every 8 of them.
+TEGULA_INLINE void quantize_group(const float* x, vf32 inverse, std::byte* quants, index_t stride, std::int32_t* sums8) {
   const auto quant = [&](int i) TEGULA_LAMBDA_INLINE { return round_to_int(load<vf32>(x + i) * inverse); };
   TEGULA_UNROLL
   for (int i = 0; i < a_step; i += 16 * lanes) {
@@ -60,36 +60,52 @@ TEGULA_INLINE void quantize_group(const float* x, vf32 inverse, std::byte* quant
       ones.add(splat(0x01010101u), bytes);
       sums4[j] = ones.total(vi32{});
     }
-    store(sums16 + i / 16, add_quads(sums4[0], sums4[1], sums4[2], sums4[3]));
+    store(sums8 + i / 8, add_pairs(sums4[0], sums4[1]));
+    store(sums8 + i / 8 + lanes, add_pairs(sums4[2], sums4[3]));
   }
 }
 
-// The group sums of a batch: of 16, of 32, and those of 32 as bf16 pairs (128 * high, low), both integers that bf16 holds.
+// The middle two of every four 16-bit numbers change places.
+TEGULA_INLINE vu32 swap_middle(vu32 halves) {
+  typedef std::uint64_t vu64 __attribute__((vector_size(4 * lanes)));
+  const vu64 quads = vu64(halves), up = (quads & 0xffff0000u) << 16, down = (quads >> 16) & 0xffff0000u;
+  return vu32((quads & 0xffff00000000ffffu) | up | down);
+}
+
+// The group sums of a batch: of 16, of 32, those of 32 as bf16 pairs (128 * high, low), both integers that bf16 holds, and integer_sums.
 struct group_sums {
-  alignas(64) std::int32_t of16[lanes][t::sums16_per_scale];
+  alignas(64) std::int32_t of8[lanes][a_step / 8], of16[lanes][t::sums16_per_scale], of32[lanes][t::sums32_per_scale];
   alignas(64) float sums16[lanes][t::sums16_per_scale];
   alignas(64) float sums32[lanes][t::sums32_per_scale];
   alignas(64) std::uint32_t pairs[lanes][t::sums32_per_scale];
+  alignas(64) std::int32_t offsets32[lanes][t::sums32_per_scale];
+  alignas(64) std::int16_t offsets8[lanes][a_step / 8], paired32[lanes][t::sums32_per_scale];
+  alignas(64) std::int32_t offset256[lanes];
 
   TEGULA_INLINE void convert() {
+    for (int i = 0; i < lanes * a_step / 8; i += 2 * lanes) {
+      const vi32 first = load<vi32>(of8[0] + i), second = load<vi32>(of8[0] + i + lanes), sum = add_pairs(first, second);
+      store(of16[0] + i / 2, sum);
+      store(sums16[0] + i / 2, to_float(sum));
+      store(offsets8[0] + i, halves(first * -32, second * -32));
+    }
     for (int i = 0; i < lanes * t::sums32_per_scale; i += lanes) {
-      const vi32 first = load<vi32>(of16[0] + 2 * i), second = load<vi32>(of16[0] + 2 * i + lanes), sum = add_pairs(first, second);
-      store(sums16[0] + 2 * i, to_float(first));
-      store(sums16[0] + 2 * i + lanes, to_float(second));
+      const vi32 sum = add_pairs(load<vi32>(of16[0] + 2 * i), load<vi32>(of16[0] + 2 * i + lanes));
       const vf32 whole = to_float(sum), low = to_float(sum & 127);
+      store(of32[0] + i, sum);
       store(sums32[0] + i, whole);
       store(pairs[0] + i, (vu32(whole - low) >> 16) | vu32(low));
+      store(offsets32[0] + i, sum * -128);
     }
-  }
-  // -128 * (the sum of a group), of each group.
-  [[nodiscard]] TEGULA_INLINE vi32 offsets() const {
-    vi32 sums64[4];
+    for (int i = 0; i < lanes * t::sums32_per_scale; i += 2 * lanes)
+      store(paired32[0] + i, swap_middle(halves(load<vi32>(of32[0] + i), load<vi32>(of32[0] + i + lanes))));
+    vi32 sums128[2];
     TEGULA_UNROLL
-    for (int i = 0; i < 4; ++i) {
-      const auto at = [&](int j) TEGULA_LAMBDA_INLINE { return load<vi32>(of16[0] + (4 * i + j) * lanes); };
-      sums64[i] = add_quads(at(0), at(1), at(2), at(3));
+    for (int i = 0; i < 2; ++i) {
+      const auto at = [&](int j) TEGULA_LAMBDA_INLINE { return load<vi32>(of32[0] + (4 * i + j) * lanes); };
+      sums128[i] = add_quads(at(0), at(1), at(2), at(3));
     }
-    return add_quads(sums64[0], sums64[1], sums64[2], sums64[3]) * -128;
+    store(offset256, add_pairs(sums128[0], sums128[1]) * -128);
   }
   TEGULA_INLINE void store_group(int g, const t::mutable_a_block& block, index_t at) const {
     __builtin_memcpy(block.sums16 + at * t::sums16_per_scale, sums16[g], sizeof sums16[g]);
@@ -97,7 +113,16 @@ struct group_sums {
     std::uint16_t* to = block.pairs + at * t::pairs_per_scale;
     __builtin_memcpy(to, pairs[g], sizeof pairs[g]);
     __builtin_memset(to + 2 * t::sums32_per_scale, 0, (t::pairs_per_scale - 2 * t::sums32_per_scale) * sizeof *to);
+    t::integer_sums& sums = block.sums[at];
+    __builtin_memcpy(sums.offsets32, offsets32[g], sizeof offsets32[g]);
+    __builtin_memcpy(sums.offsets8, offsets8[g], sizeof offsets8[g]);
+    __builtin_memcpy(sums.sums32, paired32[g], sizeof paired32[g]);
+    sums.offset256 = offset256[g];
   }
+
+ private:
+  // Numbers that fit, as 16 bits each.
+  TEGULA_INLINE static vu32 halves(vi32 a, vi32 b) { return pack_halves(vu32(a) & 0xffffu, vu32(b) & 0xffffu); }
 };
 
 // A group that counts as zeros is read as zeros, from `zeros`.
@@ -106,7 +131,7 @@ TEGULA_INLINE void quantize_batch(group_batch& batch, const t::mutable_a_block& 
              zero = not_finite | (largest < std::bit_cast<std::int32_t>(0x1p-72f));
   const vf32 max = vf32((~zero & largest) | (zero & std::bit_cast<std::int32_t>(1.f)));
   alignas(64) float inverses[lanes], scales[lanes];
-  alignas(64) std::int32_t as_zeros[lanes], offsets[lanes];
+  alignas(64) std::int32_t as_zeros[lanes];
   store(inverses, splat(127.f) / max);
   store(scales, (~zero & vi32(max * splat(1.f / 127.f))) | (not_finite & 0x7fc00000));
   store(as_zeros, zero);
@@ -114,14 +139,12 @@ TEGULA_INLINE void quantize_batch(group_batch& batch, const t::mutable_a_block& 
   group_sums sums;
   for (int g = 0; g < lanes; ++g) {
     std::byte* quants = block.tiles + batch.group[g] * (a_step / 64) * block.tile_stride() + batch.row[g] * t::row_bytes;
-    quantize_group(as_zeros[g] != 0 ? zeros : batch.x[g], splat(inverses[g]), quants, block.tile_stride(), sums.of16[g]);
+    quantize_group(as_zeros[g] != 0 ? zeros : batch.x[g], splat(inverses[g]), quants, block.tile_stride(), sums.of8[g]);
   }
   sums.convert();
-  store(offsets, sums.offsets());
   for (int g = 0; g < lanes; ++g) {
     const index_t at = batch.group[g] * block.rows + batch.row[g];
     block.scales[at] = scales[g];
-    block.offsets[at] = offsets[g];
     sums.store_group(g, block, at);
   }
 }

@@ -30,6 +30,13 @@ TEGULA_INLINE vf32 widen(const void* p) {
   }
 }
 
+// A pointer that the compiler knows nothing of: then what stands at constant distances is addressed so. g++ would otherwise compute
+// the addresses ahead of a loop, more than there are registers.
+TEGULA_INLINE const std::byte* opaque(const std::byte* p) {
+  asm("" : "+r"(p));
+  return p;
+}
+
 // function(integral_constant<int, i>) for i = 0 .. Count - 1, unrolled.
 template <int Count, class Function>
 TEGULA_INLINE void unrolled(Function function) {
@@ -51,4 +58,10 @@ TEGULA_INLINE vi32 byte_of(vu32 words, int j) {
 }
 
 inline constexpr int panel_vectors = t::NR / lanes;
+
+// Kernels sum into rows of NR floats, [panel][row of an M block][NR].
 inline constexpr index_t c_stride = t::m_blocks * t::block_rows * t::NR;  // from a panel to the next
+
+// Exact kernels take so many panels at a time, as exact_vectors span, and so much of K, unpacked.
+inline constexpr int exact_panels = exact_vectors > panel_vectors ? exact_vectors / panel_vectors : 1;
+inline constexpr index_t exact_chunk_k = 512;

@@ -26,6 +26,6 @@ struct generic_kernels {
                   const Epilogue& epilogue) {
     if constexpr (Mode == compute::bf16) run_panels<1>(a, range, w, c, epilogue, bf16_macrokernel<F>);
     else if constexpr (Mode == compute::requantized) run_panels<1>(a, range, w, c, epilogue, requantized_macrokernel<F>);
-    else run_panels<1>(a, range, w, c, epilogue, exact_macrokernel<F>);
+    else run_panels<quant_format<F> ? exact_panels : 1>(a, range, w, c, epilogue, exact_macrokernel<F>);
   }
 };

@@ -38,43 +38,40 @@ struct block_product {
   }
 };
 
-// All of K straight from the packed panel, in strips of up to Most rows.
-template <quant_format F, int Most>
-TEGULA_INLINE void exact_from_packed(const block_product& p, index_t supers) {
-  const weight_chunk<F> w{p.panel, p.K, 0, supers};
-  p.for_each_block([&](const t::a_block& block, float* c) TEGULA_LAMBDA_INLINE {
-    for_each_strip<Most, 1>(block.rows, [&](index_t m, auto mr) TEGULA_LAMBDA_INLINE {
-      exact_kernel<F, packed_source<F>, mr()>(a_rows(block, m), w, nullptr, c + m * t::NR);
+// All of K straight from the packed panels, in strips of up to packed_rows rows.
+template <quant_format F>
+TEGULA_INLINE void exact_from_packed(const block_product& p) {
+  for (int i = 0; i < p.panels; ++i)
+    p.for_each_block([&](const t::a_block& block, float* c) TEGULA_LAMBDA_INLINE {
+      for_each_strip<packed_rows, 1>(block.rows, [&](index_t m, auto mr) TEGULA_LAMBDA_INLINE {
+        exact_packed_kernel<F, mr()>(block, m, p.panel + i * t::panel_layout<F>::panel_bytes(p.K), p.K, c + i * c_stride + m * t::NR);
+      });
     });
-  });
 }
 
 // A chunk of K at a time, unpacked for all rows.
-template <quant_format F>
-TEGULA_INLINE void exact_from_bytes(const block_product& p, index_t supers) {
-  constexpr index_t chunk = chunk_k / t::traits<F>::super_k;
-  alignas(64) std::byte quants[chunk_k * t::NR];
-  for (index_t s = 0; s < supers; s += chunk) {
-    const weight_chunk<F> w{p.panel, p.K, s, supers - s < chunk ? supers : s + chunk};
-    unpack_bytes<F>(p.panel, w.first, w.last, p.K, quants);
+template <quant_format F, int Panels>
+TEGULA_INLINE void exact_from_unpacked(const block_product& p) {
+  constexpr index_t super_k = t::traits<F>::super_k;
+  const index_t supers = (p.K + super_k - 1) / super_k;
+  unpacked_chunk<F> chunk;
+  for (chunk.first = 0; chunk.first < supers; chunk.first = chunk.last) {
+    chunk.last = supers - chunk.first < chunk.supers_of_panel ? supers : chunk.first + chunk.supers_of_panel;
+    chunk.unpack(p.panel, Panels, p.K);
     p.for_each_block([&](const t::a_block& block, float* c) TEGULA_LAMBDA_INLINE {
-      for_each_strip<max_rows, max_rows>(block.rows, [&](index_t m, auto mr) TEGULA_LAMBDA_INLINE {
-        exact_kernel<F, byte_source<F>, mr()>(a_rows(block, m), w, quants, c + m * t::NR);
-      });
+      for_each_strip<exact_rows, exact_rows>(
+          block.rows, [&](index_t m, auto) TEGULA_LAMBDA_INLINE { exact_unpacked_kernel<F, Panels>(block, m, chunk, p.K, c + m * t::NR); });
     });
   }
 }
 
 template <quant_format F>
 TEGULA_NOINLINE void exact_macrokernel(const block_product& p) noexcept {
-  const index_t supers = (p.K + t::traits<F>::super_k - 1) / t::traits<F>::super_k;
-  if constexpr (t::traits<F>::bits == 8) {
-    exact_from_packed<F, max_rows>(p, supers);  // the packed panel is bytes already
-  } else {
-    if constexpr (packed_rows > 0)
-      if (p.rows() <= packed_rows) return exact_from_packed<F, packed_rows>(p, supers);
-    exact_from_bytes<F>(p, supers);
-  }
+  if constexpr (packed_rows > 0)
+    if (p.rows() <= packed_rows) return exact_from_packed<F>(p);
+  if constexpr (exact_panels > 1)
+    if (p.panels > 1) return exact_from_unpacked<F, exact_panels>(p);
+  exact_from_unpacked<F, 1>(p);
 }
 
 template <float_format F>
@@ -96,7 +93,7 @@ TEGULA_NOINLINE void requantized_macrokernel(const block_product& p) noexcept {
     requantize<F, 128>(p.panel, p.K, w.first_k, w.last_k, bytes, scales);
     p.for_each_block([&](const t::a_block& block, float* c) TEGULA_LAMBDA_INLINE {
       for_each_strip<byte_rows, 1>(
-          block.rows, [&](index_t m, auto mr) TEGULA_LAMBDA_INLINE { requantized_kernel<mr()>(a_rows(block, m), w, c + m * t::NR); });
+          block.rows, [&](index_t m, auto mr) TEGULA_LAMBDA_INLINE { requantized_kernel<mr()>(block, m, w, c + m * t::NR); });
     });
   }
 }

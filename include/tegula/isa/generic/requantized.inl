@@ -123,41 +123,41 @@ struct byte_chunk {
 
 // C[MR][NR] (rows of NR floats) += the chunk. Registers: MR x panel_vectors sums. Bound: the dot products, NR * K / (4 * lanes) a row.
 template <int MR>
-TEGULA_NOINLINE void requantized_kernel(const a_rows& a, const byte_chunk& w, float* c) noexcept {
+TEGULA_NOINLINE void requantized_kernel(const t::a_block& block, index_t first_row, const byte_chunk& w, float* c) noexcept {
   using partial = partial_dot<255, t::scale_k>;
   constexpr int tile_rows = 64 / 4;
   const std::byte* bytes = w.bytes;
   const float* scales = w.scales;
   for (index_t k = w.first_k; k < w.last_k; k += t::scale_k, scales += t::NR) {
+    const a_rows a(block, first_row, k);
     partial sums[MR][panel_vectors];
     if constexpr (!partial::offset_applied) {
       TEGULA_UNROLL
       for (int m = 0; m < MR; ++m) {
-        const vi32 offset = vi32(splat_word(a.offsets(static_cast<std::size_t>(k)) + m));
+        const vi32 offset = a.offset256(m);
         TEGULA_UNROLL
         for (int v = 0; v < panel_vectors; ++v) sums[m][v].sum = offset;
       }
     }
-    for (index_t tile = k; tile < k + t::scale_k; tile += 64, bytes += tile_rows * t::row_bytes) {
-      const std::byte* quads = a.quads(static_cast<std::size_t>(tile));
+    for (std::size_t tile = 0; tile < t::scale_k; tile += 64, bytes += tile_rows * t::row_bytes) {
+      const std::byte* quads = a.quants(tile);
       TEGULA_UNROLL
       for (int r = 0; r < tile_rows; ++r) {
         TEGULA_UNROLL
         for (int m = 0; m < MR; ++m) {
-          const vu32 activations = splat_word(quads + m * a_rows::quads_step + 4 * r);
+          const vu32 activations = splat_word(quads + m * t::row_bytes + 4 * r);
           TEGULA_UNROLL
           for (int v = 0; v < panel_vectors; ++v) sums[m][v].add(load<vu32>(bytes + r * t::row_bytes + v * lanes * 4), activations);
         }
       }
     }
-    const float* a_scales = a.scales(static_cast<std::size_t>(k));
     TEGULA_UNROLL
     for (int v = 0; v < panel_vectors; ++v) {
       const vf32 scale = load<vf32>(scales + v * lanes);
       TEGULA_UNROLL
       for (int m = 0; m < MR; ++m) {
         float* at = c + m * t::NR + v * lanes;
-        store(at, fma(to_float(sums[m][v].total(vi32{})) * scale, splat(a_scales[m]), load<vf32>(at)));
+        store(at, fma(to_float(sums[m][v].total(vi32{})) * scale, a.scale(m), load<vf32>(at)));
       }
     }
   }

@@ -1,8 +1,9 @@
-// Reading a packed panel (layout: pack/panel.hpp): rows of quants from their bit planes, scales from their codes, and a whole
-// chunk of K unpacked to bytes, one quant each, for products with many rows of A.
+// Reading a packed panel (layout: pack/panel.hpp): rows of quants from their bit planes, scales from their codes. A micro-kernel
+// gets a super-group of weights either packed, as it is decoded with every use, or unpacked once for many rows of A.
 
-// Tile row r of a block: [column][k % 4], quants as unsigned bytes. `rows` points at the first vector of the block's first row.
-template <quant_format F>
+// Tile row r of a block: [column][k % 4], quants as unsigned bytes, times 2^Lift. `rows` points at the first vector of the block's
+// first row.
+template <quant_format F, int Lift = 0>
 TEGULA_INLINE vu32 quant_row(const std::byte* rows, int r) {
   using layout = t::panel_layout<F>;
   vu32 quants{};
@@ -10,7 +11,7 @@ TEGULA_INLINE vu32 quant_row(const std::byte* rows, int r) {
     constexpr auto plane = static_cast<std::size_t>(p());
     constexpr int bits = F::planes[plane].bits, stored = static_cast<int>(layout::plane_rows(plane));
     constexpr int lift = [] {
-      int below = 0;
+      int below = Lift;
       for (std::size_t q = 0; q < plane; ++q) below += F::planes[q].bits;
       return below;
     }();
@@ -24,18 +25,6 @@ TEGULA_INLINE vu32 quant_row(const std::byte* rows, int r) {
   });
   return quants;
 }
-
-// Where rows of quants come from: straight from the packed block, or from bytes that unpack_bytes has made.
-template <quant_format F>
-struct packed_source {
-  static constexpr std::size_t block_stride = t::panel_layout<F>::block_quants;
-  TEGULA_INLINE static vu32 row(const std::byte* block, int r) { return quant_row<F>(block, r); }
-};
-template <quant_format F>
-struct byte_source {
-  static constexpr std::size_t block_stride = static_cast<std::size_t>(F::block_k / 4) * t::row_bytes;
-  TEGULA_INLINE static vu32 row(const std::byte* block, int r) { return load<vu32>(block + r * t::row_bytes); }
-};
 
 // Four groups' scales (or minima), one a byte, from the scale words of a block. Word: vu32, a column in each lane; or one integer.
 template <class Word, std::size_t Words>
@@ -86,18 +75,134 @@ struct scale_words {
   [[nodiscard]] TEGULA_INLINE vu32 minima(int quad) const { return decode_scales(words, F::min_codes[static_cast<std::size_t>(quad)]); }
 };
 
-// Super-groups first .. last - 1 of a panel as bytes, [block][tile row][64].
 template <quant_format F>
-TEGULA_NOINLINE void unpack_bytes(const std::byte* panel, index_t first, index_t last, index_t K, std::byte* bytes) noexcept {
-  for (index_t s = first; s < last; ++s) {
-    const auto super = super_group_at<F>(panel, s, K);
-    for (std::size_t b = 0; b < super.blocks; ++b, bytes += byte_source<F>::block_stride)
-      for (int v = 0; v < panel_vectors; ++v) {
+using dot_of = partial_dot<t::traits<F>::max_quant, F::group_k, F::offset>;
+
+// Where groups start at an offset of 128, quants of fewer bits are moved up in their bytes until that is their offset.
+template <quant_format F>
+inline constexpr int quant_lift = [] {
+  int lift = 0;
+  if (float_scales<F> && dot_of<F>::starts_at_offset)
+    while (F::offset << lift < 128) ++lift;
+  return lift;
+}();
+
+// A super-group of weights for the columns from vector `first` on, as micro-kernels read it: quants times 2^quant_lift (in place: with
+// the shift that row_shift tells still to come), scales as partial_dot multiplies by them, minima of integer scales in pairs.
+template <quant_format F, int Vectors, bool InPlace>
+class packed_weights {
+ public:
+  static constexpr bool unpacked = false;
+  // Quants in place are left where they stand in their bytes: one mask and no shift. Rows of one chain stand in the same place.
+  static constexpr bool in_place = InPlace && F::planes.size() == 1 && t::traits<F>::bits < 8;
+  static constexpr int stored_rows = static_cast<int>(t::panel_layout<F>::plane_rows(0));
+  static constexpr int chain_rows = in_place ? stored_rows : F::block_k / 4;
+
+  TEGULA_INLINE packed_weights(const super_group<F>& super, int first) : super_(super), first_(first) {
+    if constexpr (integer_scales<F>) {
+      TEGULA_UNROLL
+      for (int v = 0; v < Vectors; ++v) {
+        const scale_words<F> words(super, first + v);
         TEGULA_UNROLL
-        for (int r = 0; r < F::block_k / 4; ++r) {
-          const auto column = static_cast<std::size_t>(v * lanes * 4);
-          store(bytes + r * t::row_bytes + column, quant_row<F>(super.quants(b) + column, r));
+        for (int q = 0; q < quads; ++q) {
+          scales_[q][v] = words.scales(q);
+          if constexpr (t::traits<F>::has_min) minima_[q][v] = words.minima(q);
         }
       }
+    }
   }
-}
+
+  [[nodiscard]] TEGULA_INLINE const super_group<F>& super() const { return super_; }
+  [[nodiscard]] TEGULA_INLINE vu32 row(std::size_t block, int r, int v) const {
+    const std::byte* rows = super_.quants(block) + column(v) * 4;
+    if constexpr (in_place) {
+      constexpr std::uint32_t mask = ((1u << t::traits<F>::bits) - 1u) * 0x01010101u;
+      return load<vu32>(rows + r % stored_rows * t::row_bytes) & (mask << (t::traits<F>::bits * (r / stored_rows)));
+    } else {
+      return quant_row<F, quant_lift<F>>(rows, r);
+    }
+  }
+  // By how much sums of products with row r are still to be shifted up, or down if negative.
+  static constexpr int row_shift(int r) { return in_place ? quant_lift<F> - t::traits<F>::bits * (r / stored_rows) : 0; }
+
+  [[nodiscard]] TEGULA_INLINE vi32 scale(int g, int v) const {
+    return dot_of<F>::scale_operand(byte_of<F::signed_scales>(scales_[g / 4][v], g % 4));
+  }
+  [[nodiscard]] TEGULA_INLINE vi32 minima(int pair, int v) const { return vi32((minima_[pair / 2][v] >> (8 * (pair % 2))) & 0x00ff00ffu); }
+  [[nodiscard]] TEGULA_INLINE vf32 d(std::size_t block, int v) const { return widen_halves(super_.d(block) + column(v) * 2); }
+  [[nodiscard]] TEGULA_INLINE vf32 m(std::size_t block, int v) const { return widen_halves(super_.m(block) + column(v) * 2); }
+
+ private:
+  [[nodiscard]] TEGULA_INLINE std::size_t column(int v) const { return static_cast<std::size_t>((first_ + v) * lanes); }
+
+  static constexpr int quads = integer_scales<F> ? t::traits<F>::groups / 4 : 1;
+  super_group<F> super_;
+  int first_;
+  vu32 scales_[quads][Vectors], minima_[quads][Vectors];
+};
+
+// A super-group unpacked for all rows of an M block. Quants of 8 bits are bytes as they are packed, and stay there.
+template <quant_format F>
+struct unpacked_super {
+  static constexpr std::size_t blocks = t::traits<F>::super_blocks, rows = F::block_k / 4;
+  static constexpr bool holds_quants = t::traits<F>::bits < 8;
+
+  alignas(64) std::byte bytes[holds_quants ? blocks * rows * t::row_bytes : 1];
+  alignas(64) std::int32_t scales[integer_scales<F> ? t::traits<F>::groups : 1][t::NR];
+  alignas(64) std::int32_t minima[integer_scales<F> ? t::traits<F>::groups / 2 : 1][t::NR];
+  alignas(64) float d[blocks][t::NR], m[blocks][t::NR];
+  const std::byte* quants;
+
+  TEGULA_NOINLINE void unpack(const super_group<F>& super) noexcept {
+    quants = holds_quants ? bytes : super.quants(0);
+    for (int v = 0; v < panel_vectors; ++v) {
+      const packed_weights<F, 1, false> packed(super, v);
+      const int column = v * lanes;
+      for (std::size_t b = 0; b < super.blocks; ++b) {
+        if constexpr (holds_quants) {
+          TEGULA_UNROLL
+          for (int r = 0; r < static_cast<int>(rows); ++r)
+            store(bytes + (b * rows + static_cast<std::size_t>(r)) * t::row_bytes + column * 4, packed.row(b, r, 0));
+        }
+        store(d[b] + column, packed.d(b, 0) * splat(1.f / (1 << quant_lift<F>)));
+        if constexpr (t::traits<F>::has_min) store(m[b] + column, packed.m(b, 0));
+      }
+      if constexpr (integer_scales<F>) {
+        TEGULA_UNROLL
+        for (int g = 0; g < t::traits<F>::groups; ++g) store(scales[g] + column, packed.scale(g, 0));
+        if constexpr (t::traits<F>::has_min) {
+          TEGULA_UNROLL
+          for (int p = 0; p < t::traits<F>::groups / 2; ++p) store(minima[p] + column, packed.minima(p, 0));
+        }
+      }
+    }
+  }
+};
+
+// The same super-group of the panels that hold vectors first .. first + Vectors - 1; the next panel's is `stride` further.
+template <quant_format F, int Vectors>
+class unpacked_weights {
+ public:
+  static constexpr bool unpacked = true, in_place = false;
+  static constexpr int chain_rows = F::block_k / 4;
+
+  TEGULA_INLINE unpacked_weights(const unpacked_super<F>* super, index_t stride, int first)
+      : super_(super), stride_(stride), first_(first) {}
+
+  [[nodiscard]] TEGULA_INLINE vu32 row(std::size_t block, int r, int v) const {
+    return load<vu32>(super(v).quants + (block * unpacked_super<F>::rows + static_cast<std::size_t>(r)) * t::row_bytes + column(v) * 4);
+  }
+  static constexpr int row_shift(int) { return 0; }
+  [[nodiscard]] TEGULA_INLINE vi32 scale(int g, int v) const { return load<vi32>(super(v).scales[g] + column(v)); }
+  [[nodiscard]] TEGULA_INLINE vi32 minima(int pair, int v) const { return load<vi32>(super(v).minima[pair] + column(v)); }
+  [[nodiscard]] TEGULA_INLINE vf32 d(std::size_t block, int v) const { return load<vf32>(super(v).d[block] + column(v)); }
+  [[nodiscard]] TEGULA_INLINE vf32 m(std::size_t block, int v) const { return load<vf32>(super(v).m[block] + column(v)); }
+
+ private:
+  [[nodiscard]] TEGULA_INLINE const unpacked_super<F>& super(int v) const { return super_[v / panel_vectors * stride_]; }
+  [[nodiscard]] TEGULA_INLINE std::size_t column(int v) const { return static_cast<std::size_t>((first_ + v) % panel_vectors * lanes); }
+
+  const unpacked_super<F>* super_;
+  index_t stride_;
+  int first_;
+};
