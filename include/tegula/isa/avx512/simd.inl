@@ -4,7 +4,8 @@
 inline constexpr int lanes = 16;
 inline constexpr int max_rows = 8;  // 8 sums, 8 partial sums, 8 rows of C
 inline constexpr int wide_rows = 8;
-inline constexpr int packed_rows = 4;    // unpacking for so few would cost more than it saves
+inline constexpr int packed_rows = 4;  // unpacking for so few would cost more than it saves
+inline constexpr index_t packed_rows_of_bytes = 16;
 inline constexpr int exact_rows = 4;     // Zen 4 loads one zmm a cycle: 4 x 2 needs 6 for 8 products, 8 x 1 needs 9
 inline constexpr int exact_vectors = 2;  // of two panels
 inline constexpr int in_place_rows = 2;

@@ -48,7 +48,8 @@ class a_rows {
 // start(partial, m, row in the group) starts and flush(m, v, partial) takes.
 template <quant_format F, int Steps, int MR, int Vectors, class Weights, class Start, class Flush>
 TEGULA_INLINE void group_dots(const a_rows& a, std::size_t k, const Weights& w, std::size_t block, int row, Start start, Flush flush) {
-  const std::byte* quads = opaque(a.quants(k));  // a group never crosses a k-tile
+  const std::byte* quads = a.quants(k);  // a group never crosses a k-tile
+  if constexpr (Weights::unpacked) quads = opaque(quads);
   constexpr int group_rows = F::group_k / 4, chain = Steps < Weights::chain_rows ? Steps : Weights::chain_rows;
   TEGULA_UNROLL
   for (int first = 0; first < group_rows; first += chain) {
@@ -81,6 +82,10 @@ TEGULA_INLINE void group_dots(const a_rows& a, std::size_t k, const Weights& w, 
   }
 }
 
+// Groups whose quants stand in the same stored rows, half of K apart or more: one load serves all.
+template <quant_format F>
+inline constexpr int sharing_groups = F::planes.size() == 1 ? 8 / F::planes[0].bits : 1;
+
 // Calls function(g) for all groups of a block. Packed weights are unrolled, as g selects fields to extract, and groups that share
 // stored rows follow each other; unpacked ones are looped over.
 template <quant_format F, class Weights, class Function>
@@ -90,7 +95,7 @@ TEGULA_INLINE void for_each_group(Function function) {
 #pragma GCC unroll 1
     for (int g = 0; g < groups; ++g) function(g);
   } else {
-    constexpr int shared = 8 / F::planes[0].bits;
+    constexpr int shared = sharing_groups<F>;
     TEGULA_UNROLL
     for (int i = 0; i < groups; ++i) {
       function(i % shared * (groups / shared) + i / shared);
@@ -108,7 +113,7 @@ TEGULA_INLINE void scaled_sums(const a_rows& a, const Weights& w, vi32 (&sums)[M
     for_each_group<F, Weights>([&](int g) TEGULA_LAMBDA_INLINE {
       TEGULA_UNROLL
       for (int v = 0; v < Vectors; ++v) {
-        const vf32 scale = to_float(dot::scale_of(w.scale(g, v)));
+        const vf32 scale = to_float(w.plain_scale(g, v));
         TEGULA_UNROLL
         for (int m = 0; m < MR; ++m) offsets[m][v] = fma(a.sum16(m, g), scale, offsets[m][v]);
       }

@@ -41,12 +41,14 @@ struct block_product {
 // All of K straight from the packed panels, in strips of up to packed_rows rows.
 template <quant_format F>
 TEGULA_INLINE void exact_from_packed(const block_product& p) {
-  for (int i = 0; i < p.panels; ++i)
+  for (int i = 0; i < p.panels; ++i) {
+    const std::byte* panel = p.panel + static_cast<std::size_t>(i) * t::panel_layout<F>::panel_bytes(p.K);
     p.for_each_block([&](const t::a_block& block, float* c) TEGULA_LAMBDA_INLINE {
       for_each_strip<packed_rows, 1>(block.rows, [&](index_t m, auto mr) TEGULA_LAMBDA_INLINE {
-        exact_packed_kernel<F, mr()>(block, m, p.panel + i * t::panel_layout<F>::panel_bytes(p.K), p.K, c + i * c_stride + m * t::NR);
+        exact_packed_kernel<F, mr()>(block, m, panel, p.K, c + i * c_stride + m * t::NR);
       });
     });
+  }
 }
 
 // A chunk of K at a time, unpacked for all rows.
@@ -67,8 +69,9 @@ TEGULA_INLINE void exact_from_unpacked(const block_product& p) {
 
 template <quant_format F>
 TEGULA_NOINLINE void exact_macrokernel(const block_product& p) noexcept {
+  constexpr index_t most_packed = t::traits<F>::bits == 8 ? packed_rows_of_bytes : packed_rows;
   if constexpr (packed_rows > 0)
-    if (p.rows() <= packed_rows) return exact_from_packed<F>(p);
+    if (p.rows() <= most_packed) return exact_from_packed<F>(p);
   if constexpr (exact_panels > 1)
     if (p.panels > 1) return exact_from_unpacked<F, exact_panels>(p);
   exact_from_unpacked<F, 1>(p);

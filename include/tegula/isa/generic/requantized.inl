@@ -124,7 +124,7 @@ struct byte_chunk {
 // C[MR][NR] (rows of NR floats) += the chunk. Registers: MR x panel_vectors sums. Bound: the dot products, NR * K / (4 * lanes) a row.
 template <int MR>
 TEGULA_NOINLINE void requantized_kernel(const t::a_block& block, index_t first_row, const byte_chunk& w, float* c) noexcept {
-  using partial = partial_dot<255, t::scale_k>;
+  using partial = partial_dot<255, t::scale_k, 128>;
   constexpr int tile_rows = 64 / 4;
   const std::byte* bytes = w.bytes;
   const float* scales = w.scales;

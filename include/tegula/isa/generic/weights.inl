@@ -125,9 +125,8 @@ class packed_weights {
   // By how much sums of products with row r are still to be shifted up, or down if negative.
   static constexpr int row_shift(int r) { return in_place ? quant_lift<F> - t::traits<F>::bits * (r / stored_rows) : 0; }
 
-  [[nodiscard]] TEGULA_INLINE vi32 scale(int g, int v) const {
-    return dot_of<F>::scale_operand(byte_of<F::signed_scales>(scales_[g / 4][v], g % 4));
-  }
+  [[nodiscard]] TEGULA_INLINE vi32 plain_scale(int g, int v) const { return byte_of<F::signed_scales>(scales_[g / 4][v], g % 4); }
+  [[nodiscard]] TEGULA_INLINE vi32 scale(int g, int v) const { return dot_of<F>::scale_operand(plain_scale(g, v)); }
   [[nodiscard]] TEGULA_INLINE vi32 minima(int pair, int v) const { return vi32((minima_[pair / 2][v] >> (8 * (pair % 2))) & 0x00ff00ffu); }
   [[nodiscard]] TEGULA_INLINE vf32 d(std::size_t block, int v) const { return widen_halves(super_.d(block) + column(v) * 2); }
   [[nodiscard]] TEGULA_INLINE vf32 m(std::size_t block, int v) const { return widen_halves(super_.m(block) + column(v) * 2); }
@@ -193,6 +192,7 @@ class unpacked_weights {
     return load<vu32>(super(v).quants + (block * unpacked_super<F>::rows + static_cast<std::size_t>(r)) * t::row_bytes + column(v) * 4);
   }
   static constexpr int row_shift(int) { return 0; }
+  [[nodiscard]] TEGULA_INLINE vi32 plain_scale(int g, int v) const { return dot_of<F>::scale_of(scale(g, v)); }
   [[nodiscard]] TEGULA_INLINE vi32 scale(int g, int v) const { return load<vi32>(super(v).scales[g] + column(v)); }
   [[nodiscard]] TEGULA_INLINE vi32 minima(int pair, int v) const { return load<vi32>(super(v).minima[pair] + column(v)); }
   [[nodiscard]] TEGULA_INLINE vf32 d(std::size_t block, int v) const { return load<vf32>(super(v).d[block] + column(v)); }
