@@ -41,7 +41,7 @@ TEGULA_NOINLINE void run_panels(const t::activation_store& a, t::task_range rang
                                   w.K,
                                   c};
       const index_t rows = product.rows(), kernel_rows = t::round_up(rows, index_t{2 * t::block_rows});  // AMX works on pairs of blocks
-      for (int i = 0; i < count; ++i)
+      for (int i = 0; i < Panels; ++i)  // without a second panel AMX multiplies the first twice
         __builtin_memset(product.c_of_panel(i), 0, static_cast<std::size_t>(kernel_rows * t::NR) * sizeof(float));
       macrokernel(product);
       for (int i = 0; i < count; ++i) {

@@ -4,7 +4,11 @@
 namespace t = tegula::detail;
 
 // Tile row r of a block: [column][k % 4], quants as unsigned bytes. `rows` points at the first vector of the block's first row.
-template <quant_format F>
+// Shift::down(fields, n) shifts each lane right by n bits, or left by -n; what leaves or enters a lane does not matter.
+struct constant_shift {
+  TEGULA_INLINE static vu32 down(vu32 fields, int n) { return n >= 0 ? fields >> n : fields << -n; }
+};
+template <quant_format F, class Shift = constant_shift>
 TEGULA_INLINE vu32 quant_row(const std::byte* rows, int r) {
   vu32 quants{};
   unrolled<static_cast<int>(F::planes.size())>([&](auto p) TEGULA_LAMBDA_INLINE {
@@ -18,8 +22,7 @@ TEGULA_INLINE vu32 quant_row(const std::byte* rows, int r) {
     constexpr std::uint32_t mask = ((1u << bits) - 1u) * 0x01010101u;
     const vu32 fields = load<vu32>(rows + t::panel_layout<F>::plane_at(plane) + static_cast<std::size_t>(r % stored) * t::row_bytes);
     // One shift brings a field to its place: down by its position in the byte, up by the planes below it.
-    const int down = bits * (r / stored) - lift;
-    quants |= (down >= 0 ? fields >> down : fields << -down) & (mask << lift);
+    quants |= Shift::down(fields, bits * (r / stored) - lift) & (mask << lift);
   });
   return quants;
 }
