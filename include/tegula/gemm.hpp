@@ -56,6 +56,12 @@ constexpr isa isa_for_rows(isa best, index_t M) {
   return best == isa::amx && Mode == compute::exact && M <= vector_rows<F> ? isa::avx512 : best;
 }
 
+// AMX multiplies weights with a float scale per 32 by activations in bf16 tiles, which those made while AMX was capped lack.
+template <block_format F, compute Mode>
+isa isa_for_form(isa best, const activation_store& a) {
+  return best == isa::amx && Mode == compute::exact && float_scales<F> && !a.has_bf16_tiles() ? isa::avx512 : best;
+}
+
 // Splits M x N into tasks: enough for many threads, but none so small that waking a thread costs more than it computes. Panels
 // of one task stand side by side and in pairs: they share a block of A in cache, and pairs in tiles.
 struct task_grid {
@@ -87,13 +93,16 @@ struct task_grid {
 inline std::string_view last_kernel() noexcept { return detail::last_kernel_name; }
 
 // A[M, K] in the form that the kernels read, made once and used for any number of products with weights of the same K: int8
-// (any quantized type, exact and requantized mode), bf16 (any type, bf16 mode) or f32 (f32, f16 and bf16 weights, exact mode).
+// (any quantized type, exact and requantized mode), bf16 (any type, bf16 mode) or f32 (f32, f16 and bf16 weights, exact mode). Made where
+// AMX may run
+// (`supported`), int8 takes 3 bytes an element instead of 1; made where it may not, AVX-512 runs products with Q4_0, Q4_1 and Q8_0
+// even if AMX is allowed later, with the same bits, and last_kernel() says so.
 class quantized_activations {
  public:
   // Room for M rows, which assign() must fill before a product reads them. `w`: weights that it will be used with, to know the form.
   template <block_format F>
   quantized_activations(index_t M, const packed_matrix<F>& w, compute mode = compute::exact)
-      : mode_(detail::resolve(mode)), store_(detail::a_kind_for<F>(mode_), checked_rows(M), w.cols()) {}
+      : mode_(detail::resolve(mode)), store_(detail::a_kind_for<F>(mode_), checked_rows(M), w.cols(), supported(isa::amx)) {}
   quantized_activations(index_t M, const any_packed_matrix& w, compute mode = compute::exact)
       : quantized_activations(w.visit([&](const auto& typed) { return quantized_activations(M, typed, mode); })) {}
 
@@ -161,8 +170,8 @@ compute mode_for(const quantized_activations& a, const gemm_options& options) {
 template <block_format F, compute Mode, class T, class Epilogue, class Executor>
 void run_product(const quantized_activations& a, const packed_matrix<F>& w, matrix_view<T> c, const Epilogue& epilogue, Executor& executor,
                  const gemm_options& options) {
-  const isa best = resolve_isa(options.isa);
-  with_kernels(options.isa ? best : isa_for_rows<F, Mode>(best, a.rows()), [&](auto kernels) {
+  const isa best = resolve_isa(options.isa), for_rows = options.isa ? best : isa_for_rows<F, Mode>(best, a.rows());
+  with_kernels(isa_for_form<F, Mode>(for_rows, a.store()), [&](auto kernels) {
     if (c.rows() == 0 || c.cols() == 0) return;
     last_kernel_name = kernel_name<F, decltype(kernels)::template runs<F, Mode>, Mode>.data();
     const task_grid grid(c.rows(), c.cols(), w.cols());

@@ -92,6 +92,23 @@ TEST_CASE("activations made on one ISA serve another", "[activations]") {
     }
 }
 
+TEST_CASE("activations made while AMX is capped run on AVX-512 where AMX needs more of them, and say so", "[activations]") {
+  if (tg::best_isa() < tg::isa::amx) return;
+  const problem p;
+  for (const block_info& type : all_types()) {
+    if (!type.quantized) continue;
+    const tg::any_packed_matrix w = problem::weights(type);
+    tg::set_max_isa(tg::isa::avx512);
+    const tg::quantized_activations capped(p.view, w);
+    tg::set_max_isa(tg::isa::amx);
+    const std::vector<float> expected = multiply(p.a, M, w, on(tg::isa::amx));
+    CHECK(tg::last_kernel() == type.name + std::string(" amx exact"));
+    INFO(type.name);
+    CHECK(difference(product(capped, w, on(tg::isa::amx)), expected, N) == "");
+    CHECK(tg::last_kernel() == type.name + std::string(type.block_k == 32 ? " avx512 exact" : " amx exact"));
+  }
+}
+
 TEST_CASE("activations are filled by shares, and again", "[activations]") {
   const tg::index_t rows = 50;
   const std::vector<float> a = random_activations(rows, K, 7), other = random_activations(rows, K, 8);

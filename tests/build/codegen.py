@@ -120,13 +120,20 @@ def identifiers(mangled):
     return names, mangled
 
 
+def template_argument(mangled):
+    """<kernel<format>> of the template arguments that a mangled name goes on with; empty if it has none."""
+    # TkN..E is the concept of a constrained template parameter; the argument comes after it.
+    argument = re.match(r"I(?:TkN(?:S\d*_)?\d+[a-z_]+E)?N(?:S\d*_)?(\d+.*)", mangled)
+    if not argument:
+        return ""
+    names, rest = identifiers(argument.group(1))
+    return f"<{names[-1]}{template_argument(rest)}>"
+
+
 def short_name(symbol):
     """namespace::function<format>, as the table has it. From the mangled name: c++filt of Debian 12 does not know clang 19's."""
     names, rest = identifiers(re.sub(r"^_Z+NK?", "", symbol))
-    without_abi = "::".join(names[2:])
-    # TkN..E is the concept of a constrained template parameter; the format comes after it.
-    argument = re.match(r"I(?:TkN(?:S\d*_)?\d+[a-z_]+E)?N(?:S\d*_)?(\d+.*)", rest)
-    return f"{without_abi}<{identifiers(argument.group(1))[0][-1]}>" if argument else without_abi
+    return "::".join(names[2:]) + template_argument(rest)
 
 
 def tile_ops(code, stores=VECTOR_STORE):

@@ -9,6 +9,8 @@
 // [k / 256][row][group], that minima and offsets of weights need: as floats, which hold these integers exactly, and those of
 // 32 again as pairs (128 * h, l) of bf16, h and l integers, which is how AMX multiplies them. Sums that integer products start
 // from or are multiplied with stand in `integer_sums`. K is padded with zeros to 256.
+// Where AMX may run, int8 also has the quants as bf16, which holds them exactly: k-tiles of 32, one group each, in the same blocks.
+// Element 2 i of a row is quant i of the group, element 2 i + 1 quant i + 16.
 #pragma once
 
 #include "../core/aligned_buffer.hpp"
@@ -39,11 +41,13 @@ struct integer_sums {
   std::int32_t offset256;                    // -128 * the sum of all
 };
 
-// One block of rows; see the layout above. Only int8 has scales, sums and pairs.
+// One block of rows; see the layout above. Only int8 has scales, sums and pairs, and perhaps bf16_tiles.
 template <class Byte, class Float, class Half, class Sums>
 struct basic_a_block {
   index_t rows = 0;
+  index_t row_tile_bytes = 0, scale_groups = 0;  // of a row in all
   Byte* tiles = nullptr;
+  Byte* bf16_tiles = nullptr;
   Float* scales = nullptr;
   Float* sums32 = nullptr;
   Float* sums16 = nullptr;
@@ -51,18 +55,32 @@ struct basic_a_block {
   Sums* sums = nullptr;
 
   [[nodiscard]] index_t tile_stride() const noexcept { return rows * row_bytes; }
+  // The block of as many rows that starts n rows further down.
+  [[nodiscard]] basic_a_block below(index_t n) const noexcept {
+    basic_a_block b = *this;
+    b.tiles += n * row_tile_bytes;
+    if (bf16_tiles != nullptr) b.bf16_tiles += n * 2 * row_tile_bytes;
+    b.scales += n * scale_groups;
+    b.sums32 += n * scale_groups * sums32_per_scale;
+    b.sums16 += n * scale_groups * sums16_per_scale;
+    b.pairs += n * scale_groups * pairs_per_scale;
+    b.sums += n * scale_groups;
+    return b;
+  }
 };
 using a_block = basic_a_block<const std::byte, const float, const std::uint16_t, const integer_sums>;
 using mutable_a_block = basic_a_block<std::byte, float, std::uint16_t, integer_sums>;
 
 class activation_store {
  public:
-  activation_store(a_kind kind, index_t M, index_t K)
+  // `with_bf16_tiles`: whether int8 has its quants as bf16 as well.
+  activation_store(a_kind kind, index_t M, index_t K, bool with_bf16_tiles)
       : kind_(kind),
         M_(M),
         K_(K),
         padded_k_(round_up(K, kind == a_kind::int8 ? index_t{scale_k} : a_tile_k(kind))),
-        tiles_(bytes_of_tiles()),
+        tiles_(bytes_of_tiles(kind)),
+        bf16_tiles_(kind == a_kind::int8 && with_bf16_tiles ? bytes_of_tiles(a_kind::bf16) : 0),
         floats_(kind == a_kind::int8 ? floats_per_row() * static_cast<std::size_t>(M) * 4 + tile_slack : 0),
         pairs_(kind == a_kind::int8 ? scale_groups() * static_cast<std::size_t>(M) * pairs_per_scale * 2 + tile_slack : 0),
         sums_(kind == a_kind::int8 ? (scale_groups() * static_cast<std::size_t>(M) + block_rows) * sizeof(integer_sums) : 0) {}
@@ -71,13 +89,14 @@ class activation_store {
   [[nodiscard]] index_t rows() const noexcept { return M_; }
   [[nodiscard]] index_t cols() const noexcept { return K_; }
   [[nodiscard]] index_t blocks() const noexcept { return (M_ + block_rows - 1) / block_rows; }
+  [[nodiscard]] bool has_bf16_tiles() const noexcept { return bf16_tiles_.data() != nullptr; }
 
   [[nodiscard]] mutable_a_block block(index_t i) noexcept {
-    return locate<mutable_a_block>(i, tiles_.data(), reinterpret_cast<float*>(floats_.data()),
+    return locate<mutable_a_block>(i, tiles_.data(), bf16_tiles_.data(), reinterpret_cast<float*>(floats_.data()),
                                    reinterpret_cast<std::uint16_t*>(pairs_.data()), reinterpret_cast<integer_sums*>(sums_.data()));
   }
   [[nodiscard]] a_block block(index_t i) const noexcept {
-    return locate<a_block>(i, tiles_.data(), reinterpret_cast<const float*>(floats_.data()),
+    return locate<a_block>(i, tiles_.data(), bf16_tiles_.data(), reinterpret_cast<const float*>(floats_.data()),
                            reinterpret_cast<const std::uint16_t*>(pairs_.data()), reinterpret_cast<const integer_sums*>(sums_.data()));
   }
 
@@ -86,30 +105,37 @@ class activation_store {
   static constexpr std::size_t tile_slack = std::size_t{block_rows} * row_bytes;
 
   [[nodiscard]] std::size_t scale_groups() const noexcept { return static_cast<std::size_t>(padded_k_ / scale_k); }
-  [[nodiscard]] std::size_t row_tile_bytes() const noexcept { return static_cast<std::size_t>(padded_k_ / a_tile_k(kind_)) * row_bytes; }
-  [[nodiscard]] std::size_t bytes_of_tiles() const noexcept { return row_tile_bytes() * static_cast<std::size_t>(M_) + tile_slack; }
+  [[nodiscard]] std::size_t row_tile_bytes(a_kind kind) const noexcept {
+    return static_cast<std::size_t>(padded_k_ / a_tile_k(kind)) * row_bytes;
+  }
+  [[nodiscard]] std::size_t bytes_of_tiles(a_kind kind) const noexcept {
+    return row_tile_bytes(kind) * static_cast<std::size_t>(M_) + tile_slack;
+  }
   [[nodiscard]] std::size_t floats_per_row() const noexcept { return scale_groups() * (1 + sums32_per_scale + sums16_per_scale); }
 
   template <class Block, class Byte, class Float, class Half, class Sums>
-  [[nodiscard]] Block locate(index_t i, Byte* tiles, Float* floats, Half* pairs, Sums* sums) const noexcept {
+  [[nodiscard]] Block locate(index_t i, Byte* tiles, Byte* bf16_tiles, Float* floats, Half* pairs, Sums* sums) const noexcept {
     const index_t first = i * block_rows, rest = M_ - first;
     Block b;
     b.rows = rest < block_rows ? rest : block_rows;
-    b.tiles = tiles + static_cast<std::size_t>(first) * row_tile_bytes();
-    if (kind_ != a_kind::int8) return b;
-    const std::size_t groups = scale_groups(), before = static_cast<std::size_t>(first) * groups,
-                      all = static_cast<std::size_t>(M_) * groups;
-    b.sums16 = floats + before * sums16_per_scale;
-    b.sums32 = floats + all * sums16_per_scale + before * sums32_per_scale;
-    b.scales = floats + all * (sums16_per_scale + sums32_per_scale) + before;
-    b.pairs = pairs + before * pairs_per_scale;
-    b.sums = sums + before;
-    return b;
+    b.row_tile_bytes = static_cast<index_t>(row_tile_bytes(kind_));
+    b.tiles = tiles;
+    if (kind_ == a_kind::int8) {
+      const std::size_t all = static_cast<std::size_t>(M_) * scale_groups();
+      b.scale_groups = static_cast<index_t>(scale_groups());
+      b.bf16_tiles = bf16_tiles;
+      b.sums16 = floats;
+      b.sums32 = b.sums16 + all * sums16_per_scale;
+      b.scales = b.sums32 + all * sums32_per_scale;
+      b.pairs = pairs;
+      b.sums = sums;
+    }
+    return b.below(first);
   }
 
   a_kind kind_;
   index_t M_, K_, padded_k_;
-  aligned_buffer tiles_, floats_, pairs_, sums_;
+  aligned_buffer tiles_, bf16_tiles_, floats_, pairs_, sums_;
 };
 
 }  // namespace detail

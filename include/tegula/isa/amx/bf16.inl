@@ -1,50 +1,121 @@
-// bf16 mode: C stays in tiles over a chunk of K; two panels share the tiles of A.
+// bf16 mode: C stays in tiles over a unit of K; two panels share the tiles of A.
 // Included inside namespace tegula::amx and its target region.
 //
-// Bound, cycles per 16 x 16 x 256: TMUL 128; loads 4 a 4 TDPs.
+// Bound, cycles per 16 x 16 x 256: TMUL 128; loads 82, 8 tiles and C once in two units; vector 2 uops a weight / rows of A.
 
-// One unit: 32 rows x 2 panels x the chunk. An accumulator of the unit before is stored just before its register is loaded again,
-// four products after its last.
-struct bf16_unit {
-  const row_pair& a;
-  index_t first_tile, k_tiles;
-  const std::byte* b[2];
-  float* c[2][2];  // [rows 0 - 15, 16 - 31][panel]
+// Two floats to bf16 as hardware rounds: to nearest even, denormals to zero, which TDPBF16PS would take as zeros anyway.
+struct hardware_rounding {
+  TEGULA_INLINE static vu32 pair(vf32 even, vf32 odd) {
+    alignas(64) static constexpr std::uint16_t interleaved[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                                                                  8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    vu32 halves;
+    asm("vcvtne2ps2bf16 %1, %2, %0" : "=v"(halves) : "v"(even), "v"(odd));  // even below odd
+    return vu32(_mm512_permutexvar_epi16(load<__m512i>(interleaved), __m512i(halves)));
+  }
 };
 
-TEGULA_INLINE void multiply_bf16(const bf16_unit& u, float* (&stored)[2][2]) {
-  const auto next = [&](auto tile, int row, int panel) TEGULA_LAMBDA_INLINE {
-    tile_store<tile()>(stored[row][panel]);
-    tile_load<tile()>(u.c[row][panel]);
-    stored[row][panel] = u.c[row][panel];
-  };
-  tile_load<4>(u.a.tile(0, u.first_tile));
-  tile_load<6>(u.b[0]);
-  next(std::integral_constant<int, 0>{}, 0, 0);
-  bf16_pairs::multiply<0, 4, 6>();
-  tile_load<7>(u.b[1]);
-  next(std::integral_constant<int, 1>{}, 0, 1);
-  bf16_pairs::multiply<1, 4, 7>();
-  tile_load<5>(u.a.tile(1, u.first_tile));
-  next(std::integral_constant<int, 2>{}, 1, 0);
-  bf16_pairs::multiply<2, 5, 6>();
-  next(std::integral_constant<int, 3>{}, 1, 1);
-  bf16_pairs::multiply<3, 5, 7>();
-  for (index_t k = 1; k < u.k_tiles; ++k) {
-    tile_load<4>(u.a.tile(0, u.first_tile + k));
-    tile_load<6>(u.b[0] + k * tile_bytes);
-    bf16_pairs::multiply<0, 4, 6>();
-    tile_load<7>(u.b[1] + k * tile_bytes);
-    bf16_pairs::multiply<1, 4, 7>();
-    tile_load<5>(u.a.tile(1, u.first_tile + k));
-    bf16_pairs::multiply<2, 5, 6>();
-    bf16_pairs::multiply<3, 5, 7>();
-  }
-}
+// Draining takes no scales.
+struct bf16_scales {};
 
-TEGULA_INLINE void finish_bf16(float* const (&stored)[2][2]) {
-  tile_store<0>(stored[0][0]);
-  tile_store<1>(stored[0][1]);
-  tile_store<2>(stored[1][0]);
-  tile_store<3>(stored[1][1]);
-}
+template <block_format F>
+struct bf16_kernel {
+  static constexpr index_t unit_k = 512, chunk = 4, rides = unit_k / 32;
+
+  using scales = bf16_scales;
+  struct tiles {
+    bf16_scales scales;
+    alignas(64) std::byte pairs[2][unit_k / 2 * tile_row_bytes];
+  };
+  struct scratch {};
+  static constexpr scales nothing{};
+
+  // A step is 16 k of a panel, eight rows of B.
+  static constexpr index_t unpack_steps(index_t K) { return is_bf16_tiles<F>(K) ? 0 : 2 * unit_k / 16; }
+  struct unpacker {
+    alignas(64) float scale[16][t::NR] = {}, minimum[16][t::NR] = {};  // of the groups of a block
+
+    TEGULA_INLINE void step(const block_product& p, index_t unit, index_t i, tiles& b) {
+      const index_t panel = i / (unit_k / 16), within = i % (unit_k / 16) * 16, k = unit * unit_k + within;
+      if (k < t::round_up(p.K, index_t{32})) unpack(panel_of<F>(p, panel), p.K, k, b.pairs[panel] + within / 2 * tile_row_bytes);
+    }
+
+   private:
+    TEGULA_INLINE void unpack(const std::byte* panel, index_t K, index_t k, std::byte* out) {
+      if constexpr (float_format<F>) {
+        for (int j = 0; j < 8; ++j) store(out + j * tile_row_bytes, weight_pair<F, hardware_rounding>(panel, k + 2 * j, K, 0));
+      } else {
+        const packed_block<F> block(panel, K, k / F::block_k);
+        const auto r = static_cast<int>(k % F::block_k / 4);
+        if (r == 0)
+          for_each_group<F>(block.super, block.within, 0, [&](int g, vf32 d, vf32 m) TEGULA_LAMBDA_INLINE {
+            store(scale[g], d);
+            store(minimum[g], m);
+          });
+        const vf32 d = load<vf32>(scale[r / (F::group_k / 4)]), m = load<vf32>(minimum[r / (F::group_k / 4)]);
+        TEGULA_UNROLL
+        for (int j = 0; j < 4; ++j)
+          dequantize_row<F, hardware_rounding>(quant_row<F, 0, rotation>(block.rows, r + j), d, m,
+                                               out + 2 * j * tile_row_bytes);
+      }
+    }
+  };
+
+  TEGULA_INLINE static void start(const row_pair& first) {
+    tile_load<0>(quadrant(first, 0));
+    tile_load<1>(quadrant(first, 1));
+    tile_load<2>(quadrant(first, 2));
+    tile_load<3>(quadrant(first, 3));
+  }
+
+  // A unit: 32 rows x 2 panels x 512. An accumulator of the unit before is stored just before its register is loaded again, four
+  // products after its last.
+  template <class Ride>
+  TEGULA_INLINE static void multiply(const block_product& p, const row_pair& a, index_t k, const tiles& b, scratch&, index_t,
+                                     const pending_unit<scales>& before, Ride& ride) {
+    const bool direct = is_bf16_tiles<F>(p.K);
+    const std::byte* b0 = direct ? panel_of<F>(p, 0) + k / 2 * tile_row_bytes : b.pairs[0];
+    const std::byte* b1 = direct ? panel_of<F>(p, 1) + k / 2 * tile_row_bytes : b.pairs[1];
+    const index_t rest = p.K - k, first = k / 32, k_tiles = rest < unit_k ? (rest + 31) / 32 : unit_k / 32;
+    tile_load<4>(a.tile(0, first));
+    tile_load<6>(b0);
+    next<0>(before, a);
+    bf16_pairs::multiply<0, 4, 6>();
+    tile_load<7>(b1);
+    next<1>(before, a);
+    bf16_pairs::multiply<1, 4, 7>();
+    tile_load<5>(a.tile(1, first));
+    next<2>(before, a);
+    bf16_pairs::multiply<2, 5, 6>();
+    next<3>(before, a);
+    bf16_pairs::multiply<3, 5, 7>();
+    ride();
+    for (index_t i = 1; i < k_tiles; ++i) {
+      tile_load<4>(a.tile(0, first + i));
+      tile_load<6>(b0 + i * tile_bytes);
+      bf16_pairs::multiply<0, 4, 6>();
+      tile_load<7>(b1 + i * tile_bytes);
+      bf16_pairs::multiply<1, 4, 7>();
+      tile_load<5>(a.tile(1, first + i));
+      bf16_pairs::multiply<2, 5, 6>();
+      bf16_pairs::multiply<3, 5, 7>();
+      ride();
+    }
+  }
+
+  TEGULA_INLINE static void finish(scratch&, index_t, const pending_unit<scales>& last) {
+    tile_store<0>(quadrant(last.rows, 0));
+    tile_store<1>(quadrant(last.rows, 1));
+    tile_store<2>(quadrant(last.rows, 2));
+    tile_store<3>(quadrant(last.rows, 3));
+  }
+
+ private:
+  TEGULA_INLINE static float* quadrant(const row_pair& rows, int q) {
+    return rows.c + q % 2 * c_stride + q / 2 * tile_rows * t::NR;
+  }
+  template <int Q>
+  TEGULA_INLINE static void next(const pending_unit<scales>& before, const row_pair& now) {
+    tile_store<Q>(quadrant(before.rows, Q));
+    tile_load<Q>(quadrant(now, Q));
+  }
+};

@@ -9,6 +9,9 @@ struct row_pair {
   [[nodiscard]] TEGULA_INLINE const std::byte* tile(int i, index_t k_tile) const {
     return block[i].tiles + k_tile * block[i].tile_stride();
   }
+  [[nodiscard]] TEGULA_INLINE const std::byte* bf16_tile(int i, index_t k_tile) const {
+    return block[i].bf16_tiles + k_tile * block[i].tile_stride();
+  }
   [[nodiscard]] TEGULA_INLINE const float* scales(int i, index_t k) const { return block[i].scales + k / t::scale_k * block[i].rows; }
   // Group sums of row 0 of block i at k; the next row's are sums32_per_scale further.
   [[nodiscard]] TEGULA_INLINE const float* sums32(int i, index_t k) const {
@@ -21,34 +24,65 @@ struct row_pair {
 
 // The rows of a product that one tile configuration serves: pairs of full blocks, or the one pair that is not.
 struct row_pairs {
-  const block_product* product;
-  index_t first, count;  // in pairs
-  index_t rows0, rows1;  // of each pair
+  row_pair first;
+  index_t count;  // of pairs
+
+  // `pairs` from the product's pair number `pair` on.
+  TEGULA_INLINE row_pairs(const block_product& p, index_t pair, index_t pairs)
+      : first{{p.a->block(p.first_block + 2 * pair), {}}, p.c + 2 * pair * t::block_rows * t::NR}, count(pairs) {
+    const index_t second = p.first_block + 2 * pair + 1;
+    first.block[1] = second < p.last_block ? p.a->block(second) : first.block[0];
+    rows[0] = first.block[0].rows;
+    rows[1] = second < p.last_block ? first.block[1].rows : 1;
+  }
+  index_t rows[2];  // of each pair
 
   [[nodiscard]] TEGULA_INLINE row_pair operator[](index_t i) const {
-    const index_t block0 = product->first_block + 2 * (first + i);
-    const bool alone = block0 + 1 == product->last_block;
-    return {{product->a->block(block0), product->a->block(alone ? block0 : block0 + 1)},
-            product->c + 2 * (first + i) * t::block_rows * t::NR};
+    const index_t n = 2 * t::block_rows * i;
+    return {{first.block[0].below(n), first.block[1].below(n)}, first.c + n * t::NR};
   }
+};
+
+// A unit whose sums are still in the accumulators and the scratch, and what draining them into C takes.
+template <class Scales>
+struct pending_unit {
+  row_pair rows;
+  index_t k;
+  const Scales* scales;
 };
 
 // Calls function(row_pairs) for the full pairs and for the rest, as far as there are any.
 template <class Function>
 TEGULA_INLINE void for_each_configuration(const block_product& p, Function function) {
-  const index_t rows = p.rows(), full = rows / (2 * t::block_rows), rest = rows % (2 * t::block_rows);
-  if (full > 0) function(row_pairs{&p, 0, full, t::block_rows, t::block_rows});
-  if (rest > t::block_rows) function(row_pairs{&p, full, 1, t::block_rows, rest - t::block_rows});
-  else if (rest > 0) function(row_pairs{&p, full, 1, rest, 1});
+  const index_t full = p.rows() / (2 * t::block_rows);
+  if (full > 0) function(row_pairs(p, 0, full));
+  if (p.rows() > full * 2 * t::block_rows) function(row_pairs(p, full, 1));
 }
 
-// The order of the units of work in a kernel call: super-groups outside, pairs of rows inside, so that B of one super-group stays in
-// L1 while A streams by.
-struct unit_order {
-  index_t pairs, supers;
-  [[nodiscard]] index_t count() const { return pairs * supers; }
-  [[nodiscard]] index_t super(index_t unit) const { return unit / pairs; }
-  [[nodiscard]] index_t pair(index_t unit) const { return unit % pairs; }
+// Panel i of a product; the first in place of one that is not there, so that it is multiplied twice.
+template <block_format F>
+TEGULA_INLINE const std::byte* panel_of(const block_product& p, index_t i) {
+  return i < p.panels ? p.panel + static_cast<std::size_t>(i) * t::panel_layout<F>::panel_bytes(p.K) : p.panel;
+}
+
+// Block `i` of a panel of K weights.
+template <quant_format F>
+struct packed_block {
+  super_group<F> super;
+  std::size_t within;  // the super-group
+  const std::byte* rows;
+
+  TEGULA_INLINE packed_block(const std::byte* panel, index_t K, index_t i)
+      : super(super_group_at<F>(panel, i / t::traits<F>::super_blocks, K)),
+        within(static_cast<std::size_t>(i % t::traits<F>::super_blocks)),
+        rows(super.quants(within)) {}
+};
+
+// For quant_row with r known only at run time: a rotation is one instruction for both ways.
+struct rotation {
+  TEGULA_INLINE static vu32 down(vu32 fields, int n) {
+    return vu32(_mm512_maskz_rorv_epi32(0xffff, __m512i(fields), __m512i(splat(static_cast<std::uint32_t>(n)))));
+  }
 };
 
 // Keeps a value in a register: as an operand from memory it would cost the drain, which all rows go through, a load each.

@@ -64,8 +64,8 @@ struct alignas(64) tile_config {
   std::uint16_t bytes_per_row[16] = {64, 64, 64, 64, 64, 64, 64, 64};
   std::uint8_t rows[16] = {};
 
-  constexpr tile_config(index_t rows0, index_t rows1)
-      : rows{narrow(rows0), narrow(rows0), narrow(rows1), narrow(rows1), narrow(rows0), narrow(rows1), tile_rows, tile_rows} {}
+  explicit constexpr tile_config(const index_t (&of_a)[2])
+      : rows{narrow(of_a[0]), narrow(of_a[0]), narrow(of_a[1]), narrow(of_a[1]), narrow(of_a[0]), narrow(of_a[1]), tile_rows, tile_rows} {}
 
  private:
   static constexpr std::uint8_t narrow(index_t count) { return static_cast<std::uint8_t>(count); }

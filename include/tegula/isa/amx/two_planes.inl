@@ -17,54 +17,69 @@ template <integer_scales F>
 using plane_bytes = std::conditional_t<splits_scale<F>, unsigned_bytes, signed_bytes>;
 
 // B of one super-group, unpacked.
+struct plane_scales {
+  alignas(64) float d[t::NR];
+  alignas(64) float dmin[t::NR];
+};
 struct plane_tiles {
   alignas(64) std::byte plane[2][4 * tile_bytes];  // hi, lo
   alignas(64) std::byte minima[tile_bytes];        // row g: (m, m) of group g as bf16; rows 8 - 15 zero
-  alignas(64) float d[t::NR];
-  alignas(64) float dmin[t::NR];
+  plane_scales scales;
 };
 
 TEGULA_INLINE vi32 in_both_halves(vi32 x) { return (x & 0xffff) | (x << 16); }
 
+// Makes the planes of a super-group, four tile rows a step.
 template <integer_scales F>
-TEGULA_INLINE void unpack_group(const std::byte* rows, int g, vi32 scale, std::byte* hi, std::byte* lo) {
-  constexpr int group_rows = F::group_k / 4;
-  TEGULA_UNROLL
-  for (int r = g * group_rows; r < (g + 1) * group_rows; ++r) {
-    const vu32 quants = quant_row<F>(rows, r);
-    if constexpr (splits_scale<F>) {
-      static_assert(t::traits<F>::max_quant * 7 < 256, "a product with 3 bits of scale must fit a byte");
-      const vu16 high = vu16(in_both_halves(scale >> 3)), low = vu16(in_both_halves(scale & 7));
-      store(hi + r * tile_row_bytes, vu16(quants) * high);
-      store(lo + r * tile_row_bytes, vu16(quants) * low);
-    } else {
-      const vi16 factor = vi16(in_both_halves(scale)), offset = factor * static_cast<std::int16_t>(F::offset);
-      const vi16 even = vi16(quants & 0x00ff00ffu) * factor - offset, odd = vi16((quants >> 8) & 0x00ff00ffu) * factor - offset;
-      store(hi + r * tile_row_bytes, (vu32(even >> 7) & 0x00ff00ffu) | (vu32(odd >> 7) << 8 & 0xff00ff00u));
-      store(lo + r * tile_row_bytes, (vu32(even) & 0x007f007fu) | ((vu32(odd) & 0x007f007fu) << 8));
-    }
-  }
-}
-
-template <integer_scales F>
-TEGULA_NOINLINE void unpack_planes(const super_group<F>& super, plane_tiles& b) noexcept {
+struct plane_unpacker {
   using traits = t::traits<F>;
-  const scale_words<F> words(super, 0);
-  TEGULA_UNROLL
-  for (int g = 0; g < traits::groups; ++g) {
-    unpack_group<F>(super.quants(0), g, byte_of<F::signed_scales>(words.scales(g / 4), g % 4), b.plane[0], b.plane[1]);
-    if constexpr (traits::has_min) {
-      const vu32 m = vu32(to_float(byte_of<false>(words.minima(g / 4), g % 4)));  // up to 8 bits: exact in bf16
-      store(b.minima + g * tile_row_bytes, m | (m >> 16));
+  static constexpr int group_rows = F::group_k / 4;
+  alignas(64) std::uint32_t first[traits::groups][t::NR] = {}, second[traits::groups][t::NR] = {};  // factors of a group, twice 16 bits
+
+  TEGULA_INLINE void step(const block_product& p, index_t unit, index_t i, plane_tiles& b) {
+    const packed_block<F> block(p.panel, p.K, unit);
+    const auto first_row = static_cast<int>(4 * i);
+    if (i == 0) unpack_scales(block.super, b);
+    const vu32 x = load<vu32>(first[first_row / group_rows]), y = load<vu32>(second[first_row / group_rows]);
+    TEGULA_UNROLL
+    for (int j = 0; j < 4; ++j) {
+      const index_t at = (first_row + j) * tile_row_bytes;
+      unpack_row(quant_row<F, 0, rotation>(block.rows, first_row + j), x, y, b.plane[0] + at, b.plane[1] + at);
     }
   }
-  store(b.d, widen_halves(super.d(0)));
-  if constexpr (traits::has_min) {
-    static_assert(traits::groups == 8);
-    store(b.dmin, widen_halves(super.m(0)));
-    __builtin_memset(b.minima + 8 * tile_row_bytes, 0, 8 * tile_row_bytes);  // against A's zeros, but 0 * NaN is NaN
+
+ private:
+  TEGULA_INLINE static void unpack_row(vu32 quants, vu32 x, vu32 y, std::byte* hi, std::byte* lo) {
+    if constexpr (splits_scale<F>) {
+      static_assert(traits::max_quant * 7 < 256, "a product with 3 bits of scale must fit a byte");
+      store(hi, vu16(quants) * vu16(x));
+      store(lo, vu16(quants) * vu16(y));
+    } else {
+      const vi16 even = vi16(quants & 0x00ff00ffu) * vi16(x) - vi16(y), odd = vi16((quants >> 8) & 0x00ff00ffu) * vi16(x) - vi16(y);
+      store(hi, (vu32(even >> 7) & 0x00ff00ffu) | (vu32(odd >> 7) << 8 & 0xff00ff00u));
+      store(lo, (vu32(even) & 0x007f007fu) | ((vu32(odd) & 0x007f007fu) << 8));
+    }
   }
-}
+  TEGULA_INLINE void unpack_scales(const super_group<F>& super, plane_tiles& b) {
+    const scale_words<F> words(super, 0);
+    TEGULA_UNROLL
+    for (int g = 0; g < traits::groups; ++g) {
+      const vi32 scale = byte_of<F::signed_scales>(words.scales(g / 4), g % 4);
+      store(first[g], in_both_halves(splits_scale<F> ? scale >> 3 : scale));
+      store(second[g], in_both_halves(splits_scale<F> ? scale & 7 : scale * F::offset));
+      if constexpr (traits::has_min) {
+        const vu32 m = vu32(to_float(byte_of<false>(words.minima(g / 4), g % 4)));  // up to 8 bits: exact in bf16
+        store(b.minima + g * tile_row_bytes, m | (m >> 16));
+      }
+    }
+    store(b.scales.d, widen_halves(super.d(0)));
+    if constexpr (traits::has_min) {
+      static_assert(traits::groups == 8);
+      store(b.scales.dmin, widen_halves(super.m(0)));
+      __builtin_memset(b.minima + 8 * tile_row_bytes, 0, 8 * tile_row_bytes);  // against A's zeros, but 0 * NaN is NaN
+    }
+  }
+};
 
 // Where a unit's sums are on their way to C: stored tiles of rows 0 - 15, then of rows 16 - 31.
 struct plane_scratch {
@@ -73,34 +88,39 @@ struct plane_scratch {
     alignas(64) float minima[256];
   } tile[2];
 };
-struct plane_drain {
-  float* c;
-  const float* da[2];
-  const float* d;
-  const float* dmin;
-};
 
-template <int Shift, bool Minima>
-TEGULA_INLINE void drain_planes(const plane_drain& to, const plane_scratch& from, int first, int last) {
-  const vf32 d = in_register(load<vf32>(to.d)), dmin = in_register(load<vf32>(to.dmin)), unit = splat(static_cast<float>(1 << Shift));
-  TEGULA_UNROLL
-  for (int r = first; r < last; ++r) {
-    const auto& tile = from.tile[r / tile_rows];
-    const int at = r % tile_rows * t::NR;
-    vf32 sum = fma(to_float(load<vi32>(tile.plane[0] + at)), unit, to_float(load<vi32>(tile.plane[1] + at))) * d;
-    if constexpr (Minima) sum = fma(-load<vf32>(tile.minima + at), dmin, sum);
-    float* c = to.c + r * t::NR;
-    store(c, fma(sum, splat(to.da[r / tile_rows][r % tile_rows]), load<vf32>(c)));
+// Drains a unit, a few rows at a time.
+template <integer_scales F>
+struct plane_drain {
+  const row_pair& rows_of_a;
+  index_t k;
+  const plane_scratch& sums;
+  vf32 d, dmin, unit = splat(static_cast<float>(1 << plane_shift<F>));
+
+  TEGULA_INLINE plane_drain(const pending_unit<plane_scales>& to, const plane_scratch& from)
+      : rows_of_a(to.rows), k(to.k), sums(from), d(in_register(load<vf32>(to.scales->d))), dmin(in_register(load<vf32>(to.scales->dmin))) {}
+
+  TEGULA_INLINE void rows(int first, int last) const {
+    TEGULA_UNROLL
+    for (int r = first; r < last; ++r) {
+      const auto& tile = sums.tile[r / tile_rows];
+      const int row = r % tile_rows, at = row * t::NR;
+      vf32 sum = fma(to_float(load<vi32>(tile.plane[0] + at)), unit, to_float(load<vi32>(tile.plane[1] + at))) * d;
+      if constexpr (t::traits<F>::has_min) sum = fma(-load<vf32>(tile.minima + at), dmin, sum);
+      float* c = rows_of_a.c + r * t::NR;
+      store(c, fma(sum, splat(rows_of_a.scales(r / tile_rows, k)[row]), load<vf32>(c)));
+    }
   }
-}
+};
 
 // One unit: 32 rows x 16 columns x 256. Pipelined by one: an accumulator of the unit before is stored just before its register's
 // next product, at least three products after its last, and the rows of that unit are drained between this one's products.
 //
 // The minima take the two accumulators of the plane that finishes first, at the end of the unit, and come off in the next one.
 // So that no product waits for them the next unit starts with the other plane: units alternate between two parities.
-template <integer_scales F, int Parity>
-TEGULA_INLINE void multiply_planes(const row_pair& a, index_t k, const plane_tiles& b, plane_scratch& scratch, const plane_drain& before) {
+template <integer_scales F, int Parity, class Ride>
+TEGULA_INLINE void multiply_planes(const row_pair& a, index_t k, const plane_tiles& b, plane_scratch& scratch,
+                                   const pending_unit<plane_scales>& before, Ride& ride) {
   using bytes = plane_bytes<F>;
   constexpr bool minima = t::traits<F>::has_min;
   constexpr int first = Parity, second = 1 - Parity;                       // planes
@@ -109,7 +129,6 @@ TEGULA_INLINE void multiply_planes(const row_pair& a, index_t k, const plane_til
   auto &rows0 = scratch.tile[0], &rows1 = scratch.tile[1];
   const index_t k_tile = k / 64;
 
-  tile_load<4>(a.tile(0, k_tile));
   tile_load<B0>(b.plane[first]);
   tile_load<5>(a.tile(1, k_tile));
   tile_load<B1>(b.plane[second]);
@@ -121,24 +140,24 @@ TEGULA_INLINE void multiply_planes(const row_pair& a, index_t k, const plane_til
   bytes::template multiply<C2, 4, B1>();
   tile_store_and_zero<C3>(minima ? static_cast<void*>(rows1.minima) : rows1.plane[second]);
   bytes::template multiply<C3, 5, B1>();
+  ride();
 
+  const plane_drain<F> drain(before, scratch);
   unrolled<3>([&](auto step) TEGULA_LAMBDA_INLINE {
     constexpr int kt = step() + 1, at = step() * 11;  // 32 rows over three k-tiles
-    const auto drain = [&](int from, int to) TEGULA_LAMBDA_INLINE {
-      drain_planes<plane_shift<F>, minima>(before, scratch, at + from, kt == 3 && to == 11 ? 32 : at + to);
-    };
     tile_load<4>(a.tile(0, k_tile + kt));
     tile_load<B0>(b.plane[first] + kt * tile_bytes);
     bytes::template multiply<C0, 4, B0>();
-    drain(0, 3);
+    drain.rows(at, at + 3);
     tile_load<5>(a.tile(1, k_tile + kt));
     bytes::template multiply<C1, 5, B0>();
-    drain(3, 6);
+    drain.rows(at + 3, at + 6);
     tile_load<B1>(b.plane[second] + kt * tile_bytes);
     bytes::template multiply<C2, 4, B1>();
-    drain(6, 9);
+    drain.rows(at + 6, at + 9);
     bytes::template multiply<C3, 5, B1>();
-    drain(9, 11);
+    drain.rows(at + 9, kt == 3 ? 32 : at + 11);
+    ride();
   });
 
   if constexpr (minima) {
@@ -163,3 +182,28 @@ TEGULA_INLINE void finish_planes(plane_scratch& scratch) {
   tile_store<second>(rows0.plane[second]);
   tile_store<2 + second>(rows1.plane[second]);
 }
+
+template <integer_scales F>
+struct plane_kernel {
+  using tiles = plane_tiles;
+  using scales = plane_scales;
+  using scratch = plane_scratch;
+  using unpacker = plane_unpacker<F>;
+  static constexpr index_t unit_k = t::traits<F>::super_k, chunk = chunk_k / unit_k, rides = 4;
+  static constexpr index_t unpack_steps(index_t) { return unit_k / 16; }
+  static constexpr scales nothing{};
+
+  TEGULA_INLINE static void start(const row_pair&) {}
+  template <class Ride>
+  TEGULA_INLINE static void multiply(const block_product&, const row_pair& a, index_t k, const tiles& b, scratch& s, index_t parity,
+                                     const pending_unit<scales>& before, Ride& ride) {
+    tile_load<4>(a.tile(0, k / 64));  // what both begin with: not every compiler finds that out
+    if (parity == 0) multiply_planes<F, 0>(a, k, b, s, before, ride);
+    else multiply_planes<F, 1>(a, k, b, s, before, ride);
+  }
+  TEGULA_INLINE static void finish(scratch& s, index_t parity, const pending_unit<scales>& last) {
+    if (parity == 0) finish_planes<F, 0>(s);
+    else finish_planes<F, 1>(s);
+    plane_drain<F>(last, s).rows(0, 2 * tile_rows);
+  }
+};

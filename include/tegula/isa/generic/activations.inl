@@ -149,6 +149,27 @@ TEGULA_INLINE void quantize_batch(group_batch& batch, const t::mutable_a_block& 
   }
 }
 
+// 32 quants as bf16 pairs (k, k + 16).
+TEGULA_INLINE void quants_to_bf16(const std::byte* quants, std::byte* pairs) {
+  typedef std::int8_t bytes __attribute__((vector_size(lanes)));
+  for (int i = 0; i < 16; i += lanes) {
+    const vf32 low = to_float(__builtin_convertvector(load<bytes>(quants + i), vi32));
+    const vf32 high = to_float(__builtin_convertvector(load<bytes>(quants + 16 + i), vi32));
+    store(pairs + 4 * i, (vu32(low) >> 16) | vu32(high));  // exact: the low halves are zero
+  }
+}
+
+// Fills the bf16 tiles of a block from its int8 tiles.
+TEGULA_NOINLINE inline void widen_tiles(const t::mutable_a_block& block, index_t int8_tiles) noexcept {
+  for (index_t i = 0; i < int8_tiles; ++i)
+    for (index_t r = 0; r < block.rows; ++r) {
+      const std::byte* quants = block.tiles + i * block.tile_stride() + r * t::row_bytes;
+      std::byte* pairs = block.bf16_tiles + 2 * i * block.tile_stride() + r * t::row_bytes;
+      quants_to_bf16(quants, pairs);
+      quants_to_bf16(quants + 32, pairs + block.tile_stride());
+    }
+}
+
 // Row by row, so that A is read as one stream. The last batch repeats the last group until it is full.
 template <class T>
 TEGULA_NOINLINE void quantize_rows(matrix_view<const T> a, index_t first_row, const t::mutable_a_block& block) noexcept {
@@ -167,6 +188,7 @@ TEGULA_NOINLINE void quantize_rows(matrix_view<const T> a, index_t first_row, co
     }
     quantize_batch(batch, block, zeros);
   }
+  if (block.bf16_tiles != nullptr) widen_tiles(block, groups * (a_step / 64));
 }
 
 // A k-tile of a row, 64 bytes, from its elements.

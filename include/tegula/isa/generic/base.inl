@@ -40,8 +40,8 @@ TEGULA_INLINE const std::byte* opaque(const std::byte* p) {
 // function(integral_constant<int, i>) for i = 0 .. Count - 1, unrolled.
 template <int Count, class Function>
 TEGULA_INLINE void unrolled(Function function) {
-  [&]<int... I>(std::integer_sequence<int, I...>)
-      TEGULA_LAMBDA_INLINE { (function(std::integral_constant<int, I>{}), ...); }(std::make_integer_sequence<int, Count>{});
+  [&]<int... I>(std::integer_sequence<int, I...>) TEGULA_LAMBDA_INLINE { (function(std::integral_constant<int, I>{}), ...); }
+  (std::make_integer_sequence<int, Count>{});
 }
 
 // Every NaN as the quiet NaN 0x7fc00000.
@@ -55,6 +55,11 @@ template <bool Signed>
 TEGULA_INLINE vi32 byte_of(vu32 words, int j) {
   if constexpr (Signed) return vi32(words << (24 - 8 * j)) >> 24;
   else return vi32((words >> (8 * j)) & 0xffu);
+}
+
+// Byte `j` of every lane less `offset`, as a float: from the significand of 2^23 + byte.
+TEGULA_INLINE vf32 byte_to_float(vu32 words, int j, int offset) {
+  return vf32(((words >> (8 * j)) & 0xffu) | 0x4b000000u) - (0x1p23f + static_cast<float>(offset));
 }
 
 inline constexpr int panel_vectors = t::NR / lanes;

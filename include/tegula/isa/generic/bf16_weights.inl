@@ -7,20 +7,23 @@ TEGULA_INLINE vu32 round_to_bf16(vf32 x) {  // in the low halves
   const vu32 bits = vu32(x), nan = vu32((bits & 0x7fffffffu) > 0x7f800000u);
   return (nan & ((bits >> 16) | 0x40u)) | (~nan & (round_high(x) >> 16));
 }
-TEGULA_INLINE vu32 bf16_pair(vf32 even, vf32 odd) { return round_to_bf16(even) | (round_to_bf16(odd) << 16); }
+// How two floats become a bf16 pair.
+struct bf16_rounding {
+  TEGULA_INLINE static vu32 pair(vf32 even, vf32 odd) { return round_to_bf16(even) | (round_to_bf16(odd) << 16); }
+};
+struct canonical_rounding {  // of numbers, and of NaNs without low bits, which round_high could carry from
+  TEGULA_INLINE static vu32 pair(vf32 even, vf32 odd) { return (round_high(even) >> 16) | (round_high(odd) & 0xffff0000u); }
+};
 
-// Tile row r of a block, four k of each column, times `scale` plus `minimum`: two rows of pairs. A NaN that comes of canonical ones
-// has no low bits, which round_high could carry from.
-template <quant_format F>
-TEGULA_INLINE void dequantize_row(const std::byte* rows, int r, vf32 scale, vf32 minimum, std::byte* pairs) {
-  const vu32 quants = quant_row<F>(rows, r);
-  const auto weight = [&](int j) TEGULA_LAMBDA_INLINE { return fma(to_float(byte_of<false>(quants, j) - F::offset), scale, minimum); };
-  const auto pair = [&](int j) TEGULA_LAMBDA_INLINE { return (round_high(weight(j)) >> 16) | (round_high(weight(j + 1)) & 0xffff0000u); };
-  store(pairs, pair(0));
-  store(pairs + t::row_bytes, pair(2));
+// A tile row of quants, four k of each column, times `scale` plus `minimum`: two rows of pairs.
+template <quant_format F, class Rounding>
+TEGULA_INLINE void dequantize_row(vu32 quants, vf32 scale, vf32 minimum, std::byte* pairs) {
+  const auto weight = [&](int j) TEGULA_LAMBDA_INLINE { return fma(byte_to_float(quants, j, F::offset), scale, minimum); };
+  store(pairs, Rounding::pair(weight(0), weight(1)));
+  store(pairs + t::row_bytes, Rounding::pair(weight(2), weight(3)));
 }
 
-// Calls function(g, scale, minimum) for the groups of block b of a super-group, for the columns of one vector.
+// Calls function(g, scale, minimum) for the groups of block b of a super-group, for the columns of one vector. NaNs are canonical.
 template <quant_format F, class Function>
 TEGULA_INLINE void for_each_group(const super_group<F>& super, std::size_t b, int vector, Function function) {
   const vf32 d = vf32(canonical_nan(widen_halves(super.d(b) + vector * lanes * 2)));
@@ -51,39 +54,44 @@ TEGULA_NOINLINE void unpack_bf16(const std::byte* panel, index_t first, index_t 
         const std::byte* rows = super.quants(b) + column;
         for_each_group<F>(super, b, v, [&](int g, vf32 scale, vf32 minimum) TEGULA_LAMBDA_INLINE {
           TEGULA_UNROLL
-          for (int r = g * group_rows; r < (g + 1) * group_rows; ++r) {
-            dequantize_row<F>(rows, r, scale, minimum, pairs + 2 * r * t::row_bytes + column);
-          }
+          for (int r = g * group_rows; r < (g + 1) * group_rows; ++r)
+            dequantize_row<F, canonical_rounding>(quant_row<F>(rows, r), scale, minimum, pairs + 2 * r * t::row_bytes + column);
         });
       }
   }
 }
 
-// K weights first_k .. first_k + count - 1 of a float panel.
-template <float_format F>
-TEGULA_NOINLINE void unpack_bf16(const std::byte* panel, index_t first_k, index_t count, std::byte* pairs) noexcept {
+// Weights k and k + 1 of a float panel, k even, zeros behind K.
+template <float_format F, class Rounding>
+TEGULA_INLINE vu32 weight_pair(const std::byte* panel, index_t k, index_t K, int vector) {
   using rows = weight_rows<typename F::element>;
-  const std::byte* source = panel + static_cast<std::size_t>(first_k / 2) * rows::pair_bytes;
-  for (index_t k = 0; k < count; k += 2, source += rows::pair_bytes, pairs += t::row_bytes)
-    for (int v = 0; v < panel_vectors; ++v) {
-      vf32 even, odd{};
-      if (k + 1 < count) rows::pair(source, v, even, odd);
-      else even = rows::single(source, v);
-      store(pairs + v * lanes * 4, bf16_pair(even, odd));
-    }
+  const std::byte* source = panel + static_cast<std::size_t>(k / 2) * rows::pair_bytes;
+  vf32 even{}, odd{};
+  if (k + 1 < K) rows::pair(source, vector, even, odd);
+  else if (k < K) even = rows::single(source, vector);
+  return Rounding::pair(even, odd);
+}
+
+// Weights first_k .. last_k - 1 of a float panel of K.
+template <float_format F>
+TEGULA_NOINLINE void unpack_bf16(const std::byte* panel, index_t first_k, index_t last_k, index_t K, std::byte* pairs) noexcept {
+  for (index_t k = first_k; k < last_k; k += 2, pairs += t::row_bytes)
+    for (int v = 0; v < panel_vectors; ++v) store(pairs + v * lanes * 4, weight_pair<F, bf16_rounding>(panel, k, K, v));
+}
+
+// Whether a panel of K weights is bf16 pairs, in whole tiles, as it stands.
+template <block_format F>
+constexpr bool is_bf16_tiles(index_t K) {
+  return std::is_same_v<F, bf16> && K % 32 == 0;
 }
 
 // K weights first_k .. first_k + count - 1 of a panel as bf16 pairs, in whole tiles, zeros behind K: from the panel itself where it is
 // that already, else made in `buffer`. first_k is a multiple of the super-group.
 template <block_format F>
 TEGULA_INLINE const std::byte* bf16_chunk(const std::byte* panel, index_t K, index_t first_k, index_t count, std::byte* buffer) {
-  constexpr index_t tile_rows = 16;
-  if constexpr (std::is_same_v<F, bf16>)
-    if (K % (2 * tile_rows) == 0) return panel + first_k / 2 * t::row_bytes;
+  if (is_bf16_tiles<F>(K)) return panel + first_k / 2 * t::row_bytes;
   if constexpr (float_format<F>) {
-    unpack_bf16<F>(panel, first_k, count, buffer);
-    const index_t rows = (count + 1) / 2, whole = t::round_up(rows, tile_rows);
-    __builtin_memset(buffer + rows * t::row_bytes, 0, static_cast<std::size_t>((whole - rows) * t::row_bytes));
+    unpack_bf16<F>(panel, first_k, first_k + t::round_up(count, index_t{32}), K, buffer);
   } else {
     constexpr index_t super_k = t::traits<F>::super_k;
     unpack_bf16<F>(panel, first_k / super_k, (first_k + count + super_k - 1) / super_k, K, buffer);

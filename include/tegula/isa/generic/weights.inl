@@ -1,27 +1,33 @@
 // Reading a packed panel (layout: pack/panel.hpp): rows of quants from their bit planes, scales from their codes. A micro-kernel
 // gets a super-group of weights either packed, as it is decoded with every use, or unpacked once for many rows of A.
 
+// How fields come to their place: down(fields, n) shifts each lane right by n bits, or left by -n; what leaves or enters a lane does not
+// matter.
+struct constant_shift {
+  TEGULA_INLINE static vu32 down(vu32 fields, int n) { return n >= 0 ? fields >> n : fields << -n; }
+};
+
 // Tile row r of a block: [column][k % 4], quants as unsigned bytes, times 2^Lift. `rows` points at the first vector of the block's
 // first row.
-template <quant_format F, int Lift = 0>
+template <quant_format F, int Lift = 0, class Shift = constant_shift>
 TEGULA_INLINE vu32 quant_row(const std::byte* rows, int r) {
   using layout = t::panel_layout<F>;
   vu32 quants{};
   unrolled<static_cast<int>(F::planes.size())>([&](auto p) TEGULA_LAMBDA_INLINE {
     constexpr auto plane = static_cast<std::size_t>(p());
-    constexpr int bits = F::planes[plane].bits, stored = static_cast<int>(layout::plane_rows(plane));
+    constexpr int bits = F::planes[plane].bits;
+    constexpr auto stored = static_cast<unsigned>(layout::plane_rows(plane));
     constexpr int lift = [] {
       int below = Lift;
       for (std::size_t q = 0; q < plane; ++q) below += F::planes[q].bits;
       return below;
     }();
     constexpr std::uint32_t mask = ((1u << bits) - 1u) * 0x01010101u;
-    const std::byte* planes = rows + static_cast<std::size_t>(r / layout::tile_rows) * layout::planes_bytes;
-    const int row = r % layout::tile_rows;
+    const auto at = static_cast<unsigned>(r), row = at % layout::tile_rows;  // unsigned: a shift and a mask where r is no constant
+    const std::byte* planes = rows + at / layout::tile_rows * layout::planes_bytes;
     const vu32 fields = load<vu32>(planes + layout::plane_at(plane) + row % stored * t::row_bytes);
     // One shift brings a field to its place: down by its position in the byte, up by the planes below it.
-    const int down = bits * (row / stored) - lift;
-    quants |= (down >= 0 ? fields >> down : fields << -down) & (mask << lift);
+    quants |= Shift::down(fields, bits * static_cast<int>(row / stored) - lift) & (mask << lift);
   });
   return quants;
 }
