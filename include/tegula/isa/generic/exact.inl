@@ -103,6 +103,22 @@ TEGULA_INLINE void for_each_group(Function function) {
   }
 }
 
+// Calls function(b) for the blocks of a super-group. Packed weights of a whole one are unrolled: what is read stands at constant
+// distances then, and few rows have no time for addresses.
+template <quant_format F, class Weights, class Function>
+TEGULA_INLINE void for_each_block(std::size_t blocks, Function function) {
+  constexpr std::size_t all = t::traits<F>::super_blocks;
+  if (!Weights::unpacked && blocks == all) {
+    TEGULA_UNROLL
+    for (std::size_t b = 0; b < all; ++b) {
+      function(b);
+    }
+  } else {
+#pragma GCC unroll 1
+    for (std::size_t b = 0; b < blocks; ++b) function(b);
+  }
+}
+
 // S of MR x Vectors.
 template <integer_scales F, class Weights, int MR, int Vectors>
 TEGULA_INLINE void scaled_sums(const a_rows& a, const Weights& w, vi32 (&sums)[MR][Vectors]) {
@@ -172,8 +188,7 @@ TEGULA_INLINE void add_super(const a_rows& a, const Weights& w, std::size_t bloc
   using dot = dot_of<F>;
   constexpr bool offset = F::offset != 0 && !dot::starts_at_offset && !dot::offset_applied;
   vf32 results[MR][Vectors] = {};
-#pragma GCC unroll 1
-  for (std::size_t b = 0; b < blocks; ++b) {
+  for_each_block<F, Weights>(blocks, [&](std::size_t b) TEGULA_LAMBDA_INLINE {
     vi32 sums[MR][Vectors] = {};
     group_dots<F, dot::unscaled_steps, MR, Vectors>(
         a, 32 * b, w, b, 0,
@@ -194,7 +209,7 @@ TEGULA_INLINE void add_super(const a_rows& a, const Weights& w, std::size_t bloc
         if constexpr (Weights::unpacked) leave_in_memory(results[m][v]);
       }
     }
-  }
+  });
   constexpr float unit = Weights::unpacked ? 1.f : 1.f / (1 << quant_lift<F>);  // unpacked, it is in d
   TEGULA_UNROLL
   for (int m = 0; m < MR; ++m) {
