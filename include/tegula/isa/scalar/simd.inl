@@ -30,6 +30,11 @@ TEGULA_INLINE vf32 fma(vf32 a, vf32 b, vf32 c) {
 // To the nearest integer, ties to even, of magnitudes up to 2^22: the sum has 1 as its unit, and the integer in its low bits.
 TEGULA_INLINE vi32 round_to_int(vf32 x) {
   constexpr float magic = 0x1.8p23f;
+#if TEGULA_X86  // a compiler that may use FMA would fuse the sum with the product that x is, which must be rounded first
+  asm("" : "+x"(x));
+#else
+  asm("" : "+m"(x));
+#endif
   return vi32(x + magic) - std::bit_cast<std::int32_t>(magic);
 }
 
