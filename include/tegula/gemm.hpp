@@ -56,7 +56,8 @@ constexpr isa isa_for_rows(isa best, index_t M) {
   return best == isa::amx && Mode == compute::exact && M <= vector_rows<F> ? isa::avx512 : best;
 }
 
-// AMX multiplies weights with a float scale per 32 by activations in bf16 tiles, which those made while AMX was capped lack.
+// AMX multiplies weights with a float scale per 32 by activations in bf16 tiles, which those made for requantized mode or while AMX was
+// capped lack.
 template <block_format F, compute Mode>
 isa isa_for_form(isa best, const activation_store& a) {
   return best == isa::amx && Mode == compute::exact && float_scales<F> && !a.has_bf16_tiles() ? isa::avx512 : best;
@@ -93,16 +94,16 @@ struct task_grid {
 inline std::string_view last_kernel() noexcept { return detail::last_kernel_name; }
 
 // A[M, K] in the form that the kernels read, made once and used for any number of products with weights of the same K: int8
-// (any quantized type, exact and requantized mode), bf16 (any type, bf16 mode) or f32 (f32, f16 and bf16 weights, exact mode). Made where
-// AMX may run
-// (`supported`), int8 takes 3 bytes an element instead of 1; made where it may not, AVX-512 runs products with Q4_0, Q4_1 and Q8_0
-// even if AMX is allowed later, with the same bits, and last_kernel() says so.
+// (any quantized type, exact and requantized mode), bf16 (any type, bf16 mode) or f32 (f32, f16 and bf16 weights, exact mode). Made for
+// exact mode where AMX may run (`supported`), int8 takes 3 bytes an element instead of 1; where it takes 1, AVX-512 runs exact products
+// with Q4_0, Q4_1 and Q8_0 even if AMX is allowed, with the same bits, and last_kernel() says so.
 class quantized_activations {
  public:
   // Room for M rows, which assign() must fill before a product reads them. `w`: weights that it will be used with, to know the form.
   template <block_format F>
   quantized_activations(index_t M, const packed_matrix<F>& w, compute mode = compute::exact)
-      : mode_(detail::resolve(mode)), store_(detail::a_kind_for<F>(mode_), checked_rows(M), w.cols(), supported(isa::amx)) {}
+      : mode_(detail::resolve(mode)),
+        store_(detail::a_kind_for<F>(mode_), checked_rows(M), w.cols(), mode_ == compute::exact && supported(isa::amx)) {}
   quantized_activations(index_t M, const any_packed_matrix& w, compute mode = compute::exact)
       : quantized_activations(w.visit([&](const auto& typed) { return quantized_activations(M, typed, mode); })) {}
 

@@ -109,6 +109,21 @@ TEST_CASE("activations made while AMX is capped run on AVX-512 where AMX needs m
   }
 }
 
+TEST_CASE("activations made for requantized mode run exact products on AVX-512 where AMX needs more of them", "[activations]") {
+  if (tg::best_isa() < tg::isa::amx) return;
+  const problem p;
+  for (const block_info& type : all_types()) {
+    if (!type.quantized) continue;
+    INFO(type.name);
+    const tg::any_packed_matrix w = problem::weights(type);
+    const tg::quantized_activations q = prepare(p.view, w, on(tg::isa::amx, tg::compute::requantized));
+    product(q, w, on(tg::isa::amx, tg::compute::requantized));
+    CHECK(tg::last_kernel() == type.name + std::string(" amx requantized"));
+    product(q, w, on(tg::isa::amx, tg::compute::exact));
+    CHECK(tg::last_kernel() == type.name + std::string(type.block_k == 32 ? " avx512 exact" : " amx exact"));
+  }
+}
+
 TEST_CASE("activations are filled by shares, and again", "[activations]") {
   const tg::index_t rows = 50;
   const std::vector<float> a = random_activations(rows, K, 7), other = random_activations(rows, K, 8);

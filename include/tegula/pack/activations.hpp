@@ -9,7 +9,8 @@
 // [k / 256][row][group], that minima and offsets of weights need: as floats, which hold these integers exactly, and those of
 // 32 again as pairs (128 * h, l) of bf16, h and l integers, which is how AMX multiplies them. Sums that integer products start
 // from or are multiplied with stand in `integer_sums`. K is padded with zeros to 256.
-// Where AMX may run, int8 also has the quants as bf16, which holds them exactly: k-tiles of 32, one group each, in the same blocks.
+// Where AMX may run, int8 for exact mode also has the quants as bf16, which holds them exactly: k-tiles of 32, one group each, in the
+// same blocks.
 // Element 2 i of a row is quant i of the group, element 2 i + 1 quant i + 16.
 #pragma once
 

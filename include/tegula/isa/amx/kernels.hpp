@@ -12,6 +12,7 @@ namespace tegula::inline TEGULA_ABI::amx {
 using namespace avx512;  // the vector vocabulary and generic/, which this ISA contains
 
 #include "rows.inl"
+#include "one_plane.inl"
 #include "two_planes.inl"
 #include "groups.inl"
 #include "bf16.inl"
@@ -19,13 +20,14 @@ using namespace avx512;  // the vector vocabulary and generic/, which this ISA c
 
 struct kernels : avx512::kernels {
   template <block_format F, compute Mode>
-  static constexpr isa runs = (float_format<F> && Mode == compute::exact) || Mode == compute::requantized ? isa::avx512 : isa::amx;
+  static constexpr isa runs = float_format<F> && Mode == compute::exact ? isa::avx512 : isa::amx;
 
   template <block_format F, compute Mode, class T, class Epilogue>
   static void run(const t::activation_store& a, t::task_range range, const t::packed_panels& w, matrix_view<T> c,
                   const Epilogue& epilogue) {
     if constexpr (runs<F, Mode> != isa::amx) avx512::kernels::run<F, Mode>(a, range, w, c, epilogue);
     else if constexpr (Mode == compute::bf16) run_panels<2>(a, range, w, c, epilogue, tile_macrokernel<bf16_kernel<F>>);
+    else if constexpr (Mode == compute::requantized) run_panels<2>(a, range, w, c, epilogue, tile_macrokernel<byte_kernel<F>>);
     else if constexpr (float_scales<F>) run_panels<2>(a, range, w, c, epilogue, tile_macrokernel<group_kernel<F>>);
     else run_panels<1>(a, range, w, c, epilogue, tile_macrokernel<plane_kernel<F>>);
   }

@@ -58,10 +58,40 @@ class byte_unit {
   vf32 bound_, inverse_;
 };
 
+constexpr index_t end_of_256(index_t K, index_t k) { return K - k < t::scale_k ? K : k + t::scale_k; }
+
+// 256 of K of a panel, or what is left of it, for the columns of one vector: what each of its groups is multiplied by, bytes coming out
+// with Offset added.
+template <quant_format F, int Offset>
+struct byte_scales {
+  static constexpr int groups = t::traits<F>::groups;
+  byte_scale of[t::scale_k / F::group_k];
+
+  // The scale of the columns.
+  TEGULA_INLINE vf32 make(const std::byte* panel, index_t K, index_t k, int vector) {
+    constexpr index_t super_blocks = t::traits<F>::super_blocks;
+    const index_t first = k / F::block_k, last = end_of_256(K, k) / F::block_k;
+    vf32 scales[t::scale_k / F::group_k], minima[t::scale_k / F::group_k];
+    vi32 bound = vi32(splat(static_cast<std::uint32_t>(byte_unit::least_bound)));
+    for (index_t b = first; b < last; ++b) {
+      const auto super = super_group_at<F>(panel, b / super_blocks, K);
+      for_each_group<F>(super, static_cast<std::size_t>(b % super_blocks), vector,
+                        [&](int g, vf32 scale, vf32 minimum) TEGULA_LAMBDA_INLINE {
+                          scales[(b - first) * groups + g] = scale;
+                          minima[(b - first) * groups + g] = minimum;
+                          bound = larger(bound, reach<F>(scale, minimum));
+                        });
+    }
+    const byte_unit unit(bound);
+    for (index_t g = 0; g < (last - first) * groups; ++g) of[g] = unit.of<F, Offset>(scales[g], minima[g]);
+    return unit.scale();
+  }
+};
+
 // Tile row r of a block as bytes.
-template <quant_format F>
+template <quant_format F, class Shift = constant_shift>
 TEGULA_INLINE void requantize_row(const std::byte* rows, int r, const byte_scale& by, std::byte* bytes) {
-  const vu32 quants = quant_row<F>(rows, r);
+  const vu32 quants = quant_row<F, 0, Shift>(rows, r);
   const vu16 even = vu16(quants & 0x00ff00ffu) * by.factor + by.addend, odd = (vu16(quants) >> 8) * by.factor + by.addend;
   store(bytes, (even >> 8) | (odd & std::uint16_t{0xff00}));
 }
@@ -71,33 +101,19 @@ template <quant_format F, int Offset>
 TEGULA_INLINE void requantize_256(const std::byte* panel, index_t K, index_t k, int vector, std::byte* bytes, float* scales) {
   constexpr int groups = t::traits<F>::groups, group_rows = F::group_k / 4;
   constexpr index_t super_blocks = t::traits<F>::super_blocks;
-  const index_t first = k / F::block_k, last = (K - k < t::scale_k ? K : k + t::scale_k) / F::block_k;
+  const index_t first = k / F::block_k, last = end_of_256(K, k) / F::block_k;
   const auto column = static_cast<std::size_t>(vector * lanes * 4);
-
-  vf32 group_scales[t::scale_k / F::group_k], group_minima[t::scale_k / F::group_k];
-  vi32 bound = vi32(splat(static_cast<std::uint32_t>(byte_unit::least_bound)));
-  for (index_t b = first; b < last; ++b) {
-    const auto super = super_group_at<F>(panel, b / super_blocks, K);
-    for_each_group<F>(super, static_cast<std::size_t>(b % super_blocks), vector, [&](int g, vf32 scale, vf32 minimum) TEGULA_LAMBDA_INLINE {
-      group_scales[(b - first) * groups + g] = scale;
-      group_minima[(b - first) * groups + g] = minimum;
-      bound = larger(bound, reach<F>(scale, minimum));
-    });
-  }
-  const byte_unit unit(bound);
-  store(scales + vector * lanes, unit.scale());
-
+  byte_scales<F, Offset> by;
+  store(scales + vector * lanes, by.make(panel, K, k, vector));
   for (index_t b = first; b < last; ++b) {
     const auto super = super_group_at<F>(panel, b / super_blocks, K);
     const std::byte* quants = super.quants(static_cast<std::size_t>(b % super_blocks)) + column;
     TEGULA_UNROLL
     for (int g = 0; g < groups; ++g) {
       const index_t group = (b - first) * groups + g;
-      const byte_scale by = unit.of<F, Offset>(group_scales[group], group_minima[group]);
       TEGULA_UNROLL
-      for (int r = 0; r < group_rows; ++r) {
-        requantize_row<F>(quants, g * group_rows + r, by, bytes + (group * group_rows + r) * t::row_bytes + column);
-      }
+      for (int r = 0; r < group_rows; ++r)
+        requantize_row<F>(quants, g * group_rows + r, by.of[group], bytes + (group * group_rows + r) * t::row_bytes + column);
     }
   }
 }

@@ -1,0 +1,133 @@
+// Requantized mode: weights are bytes with one scale a column per 256 of K, so a sum stays in the tiles over 256; two panels share the
+// tiles of A. Drained once per 256:  C = fma(float(S) * scale, da, C).
+// Included inside namespace tegula::amx and its target region.
+//
+// Bound, cycles per 16 x 16 x 256: TMUL 64; loads 52, 4 tiles, S and C of every row and da of two; stores 32; vector 24, and for
+// unpacking some 7,000 / rows of A.
+
+// B of 256 of K of two panels, unpacked; zeros behind K.
+struct byte_tile_scales {
+  alignas(64) float of[2][t::NR];  // [panel]
+};
+struct byte_tiles {
+  alignas(64) std::byte bytes[2][t::scale_k * t::NR];  // [panel]
+  byte_tile_scales scales;
+};
+
+// Makes the bytes of two panels, eight tile rows a step: where planes stand in 32 of K together, each row's shift is a constant.
+template <quant_format F>
+struct byte_unpacker {
+  static constexpr unsigned step_k = 32, steps = t::scale_k / step_k;  // of a panel
+  byte_scales<F, 0> by;
+
+  TEGULA_INLINE void step(const block_product& p, index_t unit, index_t i, byte_tiles& b) {
+    const unsigned within = static_cast<unsigned>(i) % steps * step_k;
+    const index_t index = i / steps, first_k = unit * t::scale_k;
+    const std::byte* panel = panel_of<F>(p, index);
+    if (within == 0) store(b.scales.of[index], by.make(panel, p.K, first_k, 0));
+    std::byte* bytes = b.bytes[index] + within * t::NR;
+    if (first_k + within < p.K) unpack(packed_block<F>(panel, p.K, (first_k + within) / F::block_k).rows, within, bytes);
+    else __builtin_memset(bytes, 0, step_k * t::NR);
+  }
+
+ private:
+  TEGULA_INLINE void unpack(const std::byte* rows, unsigned within, std::byte* bytes) const {
+    static_assert(step_k % F::group_k == 0);
+    const auto first = static_cast<int>(within % F::block_k / 4);
+    TEGULA_UNROLL
+    for (int g = 0; g < static_cast<int>(step_k) / F::group_k; ++g) {
+      const byte_scale scale = by.of[static_cast<int>(within) / F::group_k + g];
+      TEGULA_UNROLL
+      for (int r = g * F::group_k / 4; r < (g + 1) * F::group_k / 4; ++r)
+        requantize_row<F, rotation>(rows, first + r, scale, bytes + r * tile_row_bytes);
+    }
+  }
+};
+
+// Stored sums of a unit. A quadrant is 16 rows of one panel, an accumulator.
+struct byte_scratch {
+  alignas(64) std::int32_t sums[4][tile_rows * t::NR];
+};
+
+// Drains a unit, a few rows at a time; the panels share a row's da.
+struct byte_drain {
+  float* c;
+  const float* da[2];
+  const byte_scratch& from;
+  vf32 scale[2];
+
+  TEGULA_INLINE byte_drain(const pending_unit<byte_tile_scales>& to, const byte_scratch& sums)
+      : c(to.rows.c),
+        da{to.rows.scales(0, to.k), to.rows.scales(1, to.k)},
+        from(sums),
+        scale{in_register(load<vf32>(to.scales->of[0])), in_register(load<vf32>(to.scales->of[1]))} {}
+
+  TEGULA_INLINE void rows(int first, int last) const {
+    TEGULA_UNROLL
+    for (int r = first; r < last; ++r) {
+      const int block = r / tile_rows, row = r % tile_rows;
+      const vf32 scale_of_a = in_register(splat(da[block][row]));
+      TEGULA_UNROLL
+      for (int panel = 0; panel < 2; ++panel) {
+        float* at = c + panel * c_stride + r * t::NR;
+        const vf32 sum = to_float(load<vi32>(from.sums[2 * block + panel] + row * t::NR));
+        store(at, fma(sum * scale[panel], scale_of_a, load<vf32>(at)));
+      }
+    }
+  }
+};
+
+// A unit: 32 rows x 2 panels x 256. An accumulator of the unit before is stored just before its register's first product, four
+// products after its last, and the rows of that unit are drained between the others.
+template <quant_format F>
+struct byte_kernel {
+  using tiles = byte_tiles;
+  using scales = byte_tile_scales;
+  using scratch = byte_scratch;
+  using unpacker = byte_unpacker<F>;
+  static constexpr index_t unit_k = t::scale_k, chunk = chunk_k / unit_k, rides = 4;
+  static constexpr index_t unpack_steps(index_t) { return 2 * unpacker::steps; }
+  static constexpr scales nothing{};
+
+  TEGULA_INLINE static void start(const row_pair&) {}
+
+  template <class Ride>
+  TEGULA_INLINE static void multiply(const block_product&, const row_pair& a, index_t k, const tiles& b, scratch& s, index_t,
+                                     const pending_unit<scales>& before, Ride& ride) {
+    const byte_drain drain(before, s);
+    unrolled<4>([&](auto step) TEGULA_LAMBDA_INLINE {
+      constexpr int kt = step();
+      const auto drain_beside = [&](int product) TEGULA_LAMBDA_INLINE {  // 32 rows over the twelve last products
+        if constexpr (kt > 0) drain.rows((4 * kt - 4 + product) * 32 / 12, (4 * kt - 3 + product) * 32 / 12);
+      };
+      tile_load<4>(a.tile(0, k / 64 + kt));
+      tile_load<6>(b.bytes[0] + kt * tile_bytes);
+      next<kt, 0>(s);
+      signed_bytes::multiply<0, 4, 6>();
+      drain_beside(0);
+      tile_load<7>(b.bytes[1] + kt * tile_bytes);
+      next<kt, 1>(s);
+      signed_bytes::multiply<1, 4, 7>();
+      drain_beside(1);
+      tile_load<5>(a.tile(1, k / 64 + kt));
+      next<kt, 2>(s);
+      signed_bytes::multiply<2, 5, 6>();
+      drain_beside(2);
+      next<kt, 3>(s);
+      signed_bytes::multiply<3, 5, 7>();
+      drain_beside(3);
+      ride();
+    });
+  }
+
+  TEGULA_INLINE static void finish(scratch& s, index_t, const pending_unit<scales>& last) {
+    unrolled<4>([&](auto q) TEGULA_LAMBDA_INLINE { tile_store<q()>(s.sums[q()]); });
+    byte_drain(last, s).rows(0, 2 * tile_rows);
+  }
+
+ private:
+  template <int KTile, int Q>
+  TEGULA_INLINE static void next(scratch& s) {
+    if constexpr (KTile == 0) tile_store_and_zero<Q>(s.sums[Q]);
+  }
+};
