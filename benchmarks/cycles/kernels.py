@@ -29,6 +29,7 @@ FLOAT_PEAK = {"avx512": 32, "avx2": 16}
 RECORDED = {
     "exact": [("amx", 512), ("amx", 128), ("avx512", 512), ("avx512", 1), ("avx2", 512), ("avx2", 1)],
     "bf16": [("amx", 512), ("amx", 128)],
+    "requantized": [("amx", 512), ("amx", 128), ("avx512", 512), ("avx2", 512)],
 }
 RECORDED_FLOATS = {
     "exact": [("avx512", 512, 64), ("avx512", 1, 64), ("avx2", 512, 64), ("avx2", 1, 64)],

@@ -44,11 +44,15 @@ constexpr compute resolve(compute mode) { return mode == compute::auto_ ? comput
 // Few rows of A do not fill tiles: up to here a product runs the vector kernels. Which type gains from tiles when depends on what its sums
 // cost; measured by benchmarks/cycles/cycles crossover, and a test holds it to that.
 template <block_format F>
-inline constexpr index_t vector_rows = 8;
+inline constexpr index_t vector_rows = 12;
 template <>
 inline constexpr index_t vector_rows<q4_k> = 4;
 template <>
 inline constexpr index_t vector_rows<q5_k> = 4;
+template <>
+inline constexpr index_t vector_rows<q4_1> = 16;
+template <>
+inline constexpr index_t vector_rows<q8_0> = 16;
 
 // Only in exact mode, where they compute the same bits: a result must not depend on M.
 template <block_format F, compute Mode>

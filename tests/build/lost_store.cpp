@@ -42,7 +42,7 @@ TEGULA_NOINLINE inline void lost_store_probe(const std::byte* a, const std::byte
       __builtin_memcpy(scratch + r * 64, &row, 64);
     }
   };
-  const tile_config config(16, 16);
+  const tile_config config({16, 16});
 #if defined(STOCK_INTRINSICS)
   _tile_loadconfig(&config);
 #else
