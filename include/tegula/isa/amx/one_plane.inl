@@ -33,13 +33,15 @@ struct byte_unpacker {
  private:
   TEGULA_INLINE void unpack(const std::byte* rows, unsigned within, std::byte* bytes) const {
     static_assert(step_k % F::group_k == 0);
+    constexpr int group_rows = F::group_k / 4;
     const auto first = static_cast<int>(within % F::block_k / 4);
     TEGULA_UNROLL
     for (int g = 0; g < static_cast<int>(step_k) / F::group_k; ++g) {
       const byte_scale scale = by.of[static_cast<int>(within) / F::group_k + g];
       TEGULA_UNROLL
-      for (int r = g * F::group_k / 4; r < (g + 1) * F::group_k / 4; ++r)
+      for (int r = g * group_rows; r < (g + 1) * group_rows; ++r) {
         requantize_row<F, rotation>(rows, first + r, scale, bytes + r * tile_row_bytes);
+      }
     }
   }
 };
