@@ -24,6 +24,14 @@ def _clean(axes):
     axes.set_axisbelow(True)
 
 
+def _finish(plt, figure, axes, path, **legend):
+    """The legend to the right, without a frame; then the file."""
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), **legend)
+    _clean(axes)
+    _save(figure, path)
+    plt.close(figure)
+
+
 def tile_bounds(bounds, rows_of_a, path):
     """Bars per type and mode, from no overlap (solid) to perfect overlap (light)."""
     plt = _pyplot()
@@ -40,11 +48,7 @@ def tile_bounds(bounds, rows_of_a, path):
     axes.set_xticks(range(len(types)), types)
     axes.set_ylabel("% of 1,024 MAC/cycle")
     axes.set_title(f"AMX: cycle model, M = {rows_of_a}, from no overlap to perfect overlap", loc="left")
-    axes.legend(handles=[plt.Rectangle((0, 0), 1, 1, color=COLOURS[i]) for i in range(len(modes))], labels=modes, frameon=False, loc="upper left",
-                bbox_to_anchor=(1, 1))
-    _clean(axes)
-    _save(figure, path)
-    plt.close(figure)
+    _finish(plt, figure, axes, path, handles=[plt.Rectangle((0, 0), 1, 1, color=COLOURS[i]) for i in range(len(modes))], labels=modes)
 
 
 def tile_roofline(lines, path):
@@ -70,10 +74,7 @@ def tile_roofline(lines, path):
     axes.set_xlabel("MAC per byte of W")
     axes.set_ylabel("MAC/cycle")
     axes.set_title("AMX, exact mode: cycle model, the mean of perfect and no overlap", loc="left")
-    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
-    _clean(axes)
-    _save(figure, path)
-    plt.close(figure)
+    _finish(plt, figure, axes, path)
 
 
 def crossover(measured, path):
@@ -92,7 +93,4 @@ def crossover(measured, path):
     axes.minorticks_off()
     axes.set_xlabel("rows of A")
     axes.set_title("Cycles by tiles over cycles by vectors, exact mode, cycle model", loc="left")
-    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
-    _clean(axes)
-    _save(figure, path)
-    plt.close(figure)
+    _finish(plt, figure, axes, path)
