@@ -96,6 +96,7 @@ struct group_kernel {
   using tiles = group_tiles;
   using scales = group_scales;
   using scratch = group_scratch;
+  static constexpr t::a_parts reads = t::a_part::bf16_tiles | (t::traits<F>::has_min ? t::a_part::sums32 : 0);
   static constexpr index_t unit_k = t::scale_k, chunk = 4;
   static constexpr scales nothing{};
 

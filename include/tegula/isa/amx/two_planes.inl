@@ -189,6 +189,7 @@ struct plane_kernel {
   using scales = plane_scales;
   using scratch = plane_scratch;
   using unpacker = plane_unpacker<F>;
+  static constexpr t::a_parts reads = t::traits<F>::has_min ? t::a_part::pairs32 : 0;
   static constexpr index_t unit_k = t::traits<F>::super_k, chunk = chunk_k / unit_k, rides = 4;
   static constexpr index_t unpack_steps(index_t) { return unit_k / 16; }
   static constexpr scales nothing{};

@@ -26,6 +26,12 @@ TEGULA_INLINE vu32 widen_bytes(const void* p) { return vu32(_mm256_cvtepu8_epi32
 TEGULA_INLINE vf32 widen_halves(const void* halves) { return vf32(_mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i*>(halves)))); }
 
 TEGULA_INLINE vi32 larger(vi32 a, vi32 b) { return vi32(_mm256_max_epi32(__m256i(a), __m256i(b))); }
+TEGULA_INLINE vi32 larger_magnitude(vi32 magnitude, vf32 x) { return larger(magnitude, vi32(x) & 0x7fffffff); }
+
+struct missed_nan {
+  TEGULA_INLINE void look_at(vu32) {}
+  [[nodiscard]] static constexpr bool any() { return false; }
+};
 
 TEGULA_INLINE vi32 largest_lanes(const vi32 (&v)[lanes]) {
   vi32 two[4], four[2];  // of v in each, the others' partial results beside

@@ -32,6 +32,20 @@ TEGULA_INLINE vf32 widen_halves(const void* halves) {
 
 TEGULA_INLINE vi32 larger(vi32 a, vi32 b) { return vi32(_mm512_maskz_max_epi32(0xffff, __m512i(a), __m512i(b))); }
 
+// One instruction, which takes the number where the other operand is a quiet NaN. As a quant, NaN is the most negative integer.
+TEGULA_INLINE vi32 larger_magnitude(vi32 magnitude, vf32 x) {
+  constexpr int largest_magnitude = 0b1011;
+  return vi32(_mm512_maskz_range_ps(0xffff, __m512(magnitude), __m512(x), largest_magnitude));
+}
+class missed_nan {
+ public:
+  TEGULA_INLINE void look_at(vu32 bytes) { least_ = vu32(_mm512_min_epi8(__m512i(least_), __m512i(bytes))); }
+  [[nodiscard]] TEGULA_INLINE bool any() const { return _mm512_cmpeq_epi8_mask(__m512i(least_), _mm512_set1_epi8(-128)) != 0; }
+
+ private:
+  vu32 least_{};
+};
+
 TEGULA_INLINE vi32 larger_halves(vi32 a, vi32 b) {  // neighbours of a's 128 bits, then of b's
   return larger(vi32(_mm512_maskz_shuffle_i32x4(0xffff, __m512i(a), __m512i(b), 0x88)),
                 vi32(_mm512_maskz_shuffle_i32x4(0xffff, __m512i(a), __m512i(b), 0xdd)));
@@ -73,7 +87,6 @@ TEGULA_INLINE vi32 add_pairs(vi32 a, vi32 b) {
 TEGULA_INLINE vi32 add_quads(vi32 a, vi32 b, vi32 c, vi32 d) {
   return vi32(by_source(add_neighbours(add_neighbours(__m512i(a), __m512i(b)), add_neighbours(__m512i(c), __m512i(d)))));
 }
-
 template <class V>
 TEGULA_INLINE void leave_in_memory(V&) {}
 

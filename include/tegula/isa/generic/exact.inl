@@ -18,7 +18,10 @@ class a_rows {
     scales_ = block.scales + row;
     sums32_ = block.sums32 + row * t::sums32_per_scale + group_;
     sums16_ = block.sums16 + row * t::sums16_per_scale;
-    sums_ = block.sums + row;
+    halves32_ = block.halves32 + row * t::sums32_per_scale;
+    offsets32_ = block.offsets32 + row * t::sums32_per_scale + group_;
+    offsets8_ = block.offsets8 + row * t::sums8_per_scale;
+    offset256_ = block.offset256 + row;
   }
 
   // Row 0's quants from k on, counted from k0, to the end of its 64; the next row's are row_bytes further.
@@ -28,21 +31,33 @@ class a_rows {
     return splat(sums32_[static_cast<std::size_t>(m * t::sums32_per_scale) + g]);
   }
   [[nodiscard]] TEGULA_INLINE vf32 sum16(int m, int g) const { return splat(sums16_[m * t::sums16_per_scale + g]); }
-  [[nodiscard]] TEGULA_INLINE vi32 sum_pair(int m, int pair) const { return vi32(splat_word(&sums_[m].sums32[2 * pair])); }
-  [[nodiscard]] TEGULA_INLINE vi32 offset32(int m, std::size_t g) const {
-    return vi32(splat_word(&sums_[m].offsets32[static_cast<std::size_t>(group_) + g]));
+  [[nodiscard]] TEGULA_INLINE vi32 sum_pair(int m, int pair) const {
+    return vi32(splat_word(&halves32_[m * t::sums32_per_scale + 2 * pair]));
   }
-  [[nodiscard]] TEGULA_INLINE vi32 offset256(int m) const { return vi32(splat_word(&sums_[m].offset256)); }
+  [[nodiscard]] TEGULA_INLINE vi32 offset32(int m, std::size_t g) const {
+    return vi32(splat_word(&offsets32_[static_cast<std::size_t>(m * t::sums32_per_scale) + g]));
+  }
+  [[nodiscard]] TEGULA_INLINE vi32 offset256(int m) const { return vi32(splat_word(&offset256_[m])); }
   // In the low half of each lane; the high half is arbitrary.
-  [[nodiscard]] TEGULA_INLINE vi32 offset8(int m, int g) const { return vi32(splat_word(&sums_[m].offsets8[g])); }
+  [[nodiscard]] TEGULA_INLINE vi32 offset8(int m, int g) const { return vi32(splat_word(&offsets8_[m * t::sums8_per_scale + g])); }
 
  private:
   const std::byte* tiles_;
   std::size_t tile_stride_;
   const float *scales_, *sums32_, *sums16_;
-  const t::integer_sums* sums_;
+  const std::int16_t *halves32_, *offsets8_;
+  const std::int32_t *offsets32_, *offset256_;
   int group_;  // of 32 within the 256, where k0 stands
 };
+
+// What products with F read of A besides quants and scales.
+template <quant_format F>
+inline constexpr t::a_parts exact_parts = [] {
+  t::a_parts parts = t::traits<F>::has_min ? integer_scales<F> ? t::a_part::halves32 : t::a_part::sums32 : 0;
+  if (F::offset != 0 && dot_of<F>::starts_at_offset) parts |= integer_scales<F> ? t::a_part::offsets8 : t::a_part::offsets32;
+  else if (F::offset != 0 && !dot_of<F>::offset_applied) parts |= integer_scales<F> ? t::a_part::sums16 : t::a_part::sums32;
+  return parts;
+}();
 
 // Dot products of a group: rows `row` .. of a block, quads of A from k on. At most Steps rows go to one chain of partial sums, which
 // start(partial, m, row in the group) starts and flush(m, v, partial) takes.

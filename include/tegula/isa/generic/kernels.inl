@@ -12,6 +12,10 @@
 #include "task.inl"
 
 struct generic_kernels {
+  // Which parts of A's quantized form a product reads.
+  template <quant_format F, compute Mode>
+  static constexpr t::a_parts reads = Mode == compute::exact ? exact_parts<F> : requantized_parts;
+
   template <class T>
   static void prepare(matrix_view<const T> a, index_t first_row, t::a_kind kind, const t::mutable_a_block& block) noexcept {
     if (kind == t::a_kind::int8) quantize_rows(a, first_row, block);

@@ -137,17 +137,21 @@ struct byte_chunk {
   index_t first_k, last_k;
 };
 
+using byte_dot = partial_dot<255, t::scale_k, 128>;
+
+// What these products read of A besides quants and scales.
+inline constexpr t::a_parts requantized_parts = byte_dot::offset_applied ? 0 : t::a_part::offset256;
+
 // C[MR][NR] (rows of NR floats) += the chunk. Registers: MR x panel_vectors sums. Bound: the dot products, NR * K / (4 * lanes) a row.
 template <int MR>
 TEGULA_NOINLINE void requantized_kernel(const t::a_block& block, index_t first_row, const byte_chunk& w, float* c) noexcept {
-  using partial = partial_dot<255, t::scale_k, 128>;
   constexpr int tile_rows = 64 / 4;
   const std::byte* bytes = w.bytes;
   const float* scales = w.scales;
   for (index_t k = w.first_k; k < w.last_k; k += t::scale_k, scales += t::NR) {
     const a_rows a(block, first_row, k);
-    partial sums[MR][panel_vectors];
-    if constexpr (!partial::offset_applied) {
+    byte_dot sums[MR][panel_vectors];
+    if constexpr (!byte_dot::offset_applied) {
       TEGULA_UNROLL
       for (int m = 0; m < MR; ++m) {
         const vi32 offset = a.offset256(m);

@@ -42,6 +42,13 @@ TEGULA_INLINE vi32 larger(vi32 a, vi32 b) {
   const vi32 first = a > b;
   return (first & a) | (~first & b);
 }
+// The larger of a magnitude and that of x, as bits. AVX-512 may pass over a NaN; then missed_nan finds it among the quants.
+TEGULA_INLINE vi32 larger_magnitude(vi32 magnitude, vf32 x) { return larger(magnitude, vi32(x) & 0x7fffffff); }
+
+struct missed_nan {
+  TEGULA_INLINE void look_at(vu32) {}
+  [[nodiscard]] static constexpr bool any() { return false; }
+};
 
 // Lane i: the largest lane of v[i].
 TEGULA_INLINE vi32 largest_lanes(const vi32 (&v)[lanes]) {
