@@ -27,8 +27,6 @@ struct plane_tiles {
   plane_scales scales;
 };
 
-TEGULA_INLINE vi32 in_both_halves(vi32 x) { return (x & 0xffff) | (x << 16); }
-
 // Makes the planes of a super-group, four tile rows a step.
 template <integer_scales F>
 struct plane_unpacker {

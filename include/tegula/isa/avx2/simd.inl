@@ -65,6 +65,7 @@ TEGULA_INLINE vi32 add_pairs(vi32 a, vi32 b) {
 TEGULA_INLINE vi32 add_quads(vi32 a, vi32 b, vi32 c, vi32 d) {
   return vi32(by_source(add_neighbours(add_neighbours(__m256i(a), __m256i(b)), add_neighbours(__m256i(c), __m256i(d)))));
 }
+TEGULA_INLINE vu32 upper_bytes(vu16 even, vu16 odd) { return vu32((even >> 8) | (odd & std::uint16_t{0xff00})); }
 // With 16 registers, what is touched once a group stays in memory, and partial sums get the registers.
 template <class V>
 TEGULA_INLINE void leave_in_memory(V& sum) {

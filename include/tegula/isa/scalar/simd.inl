@@ -78,6 +78,9 @@ TEGULA_INLINE vi32 add_quads(vi32 a, vi32 b, vi32 c, vi32 d) {
   return add_pairs(ab, cd);
 }
 
+// The upper byte of each half of a lane: those of `even` below those of `odd`.
+TEGULA_INLINE vu32 upper_bytes(vu16 even, vu16 odd) { return vu32((even >> 8) | (odd & std::uint16_t{0xff00})); }
+
 // `lanes` unsigned bytes, one a lane.
 TEGULA_INLINE vu32 widen_bytes(const void* p) {
   const auto* bytes = static_cast<const unsigned char*>(p);
