@@ -51,18 +51,15 @@ struct is_weights<any_packed_matrix> : std::true_type {};
 // auto_ may only choose among modes whose numerics the caller has agreed to; so far exact is never the worse choice by much.
 constexpr compute resolve(compute mode) { return mode == compute::auto_ ? compute::exact : mode; }
 
-// Few rows of A do not fill tiles: up to here a product runs the vector kernels. Which type gains from tiles when depends on what its sums
-// cost; measured by benchmarks/cycles/cycles crossover, and a test holds it to that.
+// Few rows of A do not fill tiles: up to here a product runs the vector kernels. Tiles win early where integer scales and minima go into
+// planes without a split of products, and late where vectors need no unpacking, as quants of 8 bits are bytes, or each group's sum takes a
+// minimum along. Measured by benchmarks/cycles/cycles crossover, and a test holds it to that.
 template <block_format F>
-inline constexpr index_t vector_rows = 12;
-template <>
-inline constexpr index_t vector_rows<q4_k> = 4;
-template <>
-inline constexpr index_t vector_rows<q5_k> = 4;
-template <>
-inline constexpr index_t vector_rows<q4_1> = 16;
-template <>
-inline constexpr index_t vector_rows<q8_0> = 16;
+inline constexpr index_t vector_rows = 0;
+template <integer_scales F>
+inline constexpr index_t vector_rows<F> = traits<F>::has_min ? 4 : 12;
+template <float_scales F>
+inline constexpr index_t vector_rows<F> = traits<F>::has_min || traits<F>::bits == 8 ? 16 : 12;
 
 // Only in exact mode, where they compute the same bits: a result must not depend on M.
 template <block_format F, compute Mode>
