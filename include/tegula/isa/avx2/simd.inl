@@ -4,9 +4,9 @@
 inline constexpr int lanes = 8;
 inline constexpr int max_rows = 4;  // 4 sums, 4 partial sums and what a step needs fill the 16 registers
 inline constexpr int wide_rows = 2;
-inline constexpr int packed_rows = 4;  // unpacking for so few would cost more than it saves
-inline constexpr int byte_rows = 4;    // of both halves of a panel: 8 sums
-inline constexpr index_t packed_rows_of_bytes = detail::max_extent;
+inline constexpr int byte_rows = 4;  // of both halves of a panel: 8 sums
+// One plane is a shift and a mask, two have no registers beside 8 sums.
+constexpr index_t packed_rows(int bits, std::size_t planes) { return bits == 8 ? detail::max_extent : planes == 1 ? 16 : 2; }
 inline constexpr int exact_rows = 4;
 inline constexpr int exact_vectors = 2;
 inline constexpr int in_place_rows = 0;  // products of two high nibbles would saturate

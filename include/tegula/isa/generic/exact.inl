@@ -103,6 +103,24 @@ TEGULA_INLINE void for_each_group(Function function) {
   }
 }
 
+// Sums over a super-group are touched once a group: with 8 of them, partial sums get the registers.
+template <int MR, int Vectors, class V>
+TEGULA_INLINE void yield_register(V& sum) {
+  if constexpr (MR * Vectors >= 8) leave_in_memory(sum);
+}
+
+template <int MR, int Vectors, class V>
+TEGULA_INLINE void clear(V (&sums)[MR][Vectors]) {
+  TEGULA_UNROLL
+  for (int m = 0; m < MR; ++m) {
+    TEGULA_UNROLL
+    for (int v = 0; v < Vectors; ++v) {
+      sums[m][v] = V{};
+      yield_register<MR, Vectors>(sums[m][v]);
+    }
+  }
+}
+
 // Calls function(b) for the blocks of a super-group. Packed weights of a whole one are unrolled: what is read stands at constant
 // distances then, and few rows have no time for addresses.
 template <quant_format F, class Weights, class Function>
@@ -151,7 +169,7 @@ TEGULA_INLINE void scaled_sums(const a_rows& a, const Weights& w, vi32 (&sums)[M
         },
         [&](int m, int v, const dot& p) TEGULA_LAMBDA_INLINE {
           sums[m][v] = p.scaled(sums[m][v], scale[v]);
-          if constexpr (Weights::unpacked) leave_in_memory(sums[m][v]);
+          yield_register<MR, Vectors>(sums[m][v]);
         });
   });
 }
@@ -162,7 +180,8 @@ constexpr index_t c_column(int v) { return v / panel_vectors * c_stride + v % pa
 // C[MR][NR] += a super-group's products.
 template <integer_scales F, class Weights, int MR, int Vectors>
 TEGULA_INLINE void add_super(const a_rows& a, const Weights& w, std::size_t, float* c) {
-  vi32 sums[MR][Vectors] = {};
+  vi32 sums[MR][Vectors];
+  clear(sums);
   scaled_sums<F>(a, w, sums);
   TEGULA_UNROLL
   for (int v = 0; v < Vectors; ++v) {
@@ -186,8 +205,9 @@ TEGULA_INLINE void add_super(const a_rows& a, const Weights& w, std::size_t, flo
 template <float_scales F, class Weights, int MR, int Vectors>
 TEGULA_INLINE void add_super(const a_rows& a, const Weights& w, std::size_t blocks, float* c) {
   using dot = dot_of<F>;
-  constexpr bool offset = F::offset != 0 && !dot::starts_at_offset && !dot::offset_applied;
-  vf32 results[MR][Vectors] = {};
+  constexpr bool offset = F::offset != 0 && !dot::starts_at_offset && !dot::offset_applied, has_min = t::traits<F>::has_min;
+  vf32 results[MR][Vectors];
+  clear(results);
   for_each_block<F, Weights>(blocks, [&](std::size_t b) TEGULA_LAMBDA_INLINE {
     vi32 sums[MR][Vectors] = {};
     group_dots<F, dot::unscaled_steps, MR, Vectors>(
@@ -197,16 +217,23 @@ TEGULA_INLINE void add_super(const a_rows& a, const Weights& w, std::size_t bloc
             if (Weights::row_shift(first) == 0) p.sum = a.offset32(m, b);
         },
         [&](int m, int v, const dot& p) TEGULA_LAMBDA_INLINE { sums[m][v] = p.total(sums[m][v]); });
+    vf32 d[Vectors], minima[Vectors];
     TEGULA_UNROLL
     for (int v = 0; v < Vectors; ++v) {
-      const vf32 d = w.d(b, v);
+      d[v] = w.d(b, v);
+      if constexpr (has_min) minima[v] = w.m(b, v);
+    }
+    TEGULA_UNROLL
+    for (int m = 0; m < MR; ++m) {
+      vf32 a_sum;
+      if constexpr (offset || has_min) a_sum = a.sum32(m, b);
       TEGULA_UNROLL
-      for (int m = 0; m < MR; ++m) {
+      for (int v = 0; v < Vectors; ++v) {
         vf32 dots = to_float(sums[m][v]);
-        if constexpr (offset) dots = fma(a.sum32(m, b), splat(static_cast<float>(-F::offset)), dots);  // exact: below 2^24
-        results[m][v] = fma(dots, d, results[m][v]);
-        if constexpr (t::traits<F>::has_min) results[m][v] = fma(a.sum32(m, b), w.m(b, v), results[m][v]);
-        if constexpr (Weights::unpacked) leave_in_memory(results[m][v]);
+        if constexpr (offset) dots = fma(a_sum, splat(static_cast<float>(-F::offset)), dots);  // exact: below 2^24
+        results[m][v] = fma(dots, d[v], results[m][v]);
+        if constexpr (has_min) results[m][v] = fma(a_sum, minima[v], results[m][v]);
+        yield_register<MR, Vectors>(results[m][v]);
       }
     }
   });
@@ -224,13 +251,11 @@ TEGULA_INLINE void add_super(const a_rows& a, const Weights& w, std::size_t bloc
 // All of K straight from the packed panel.
 template <quant_format F, int MR>
 TEGULA_NOINLINE void exact_packed_kernel(const t::a_block& block, index_t row, const std::byte* panel, index_t K, float* c) noexcept {
-  constexpr int Vectors = MR <= wide_rows ? panel_vectors : 1;
   constexpr index_t super_k = t::traits<F>::super_k;
-  for (int vector = 0; vector < panel_vectors; vector += Vectors)
-    for (index_t s = 0; s < (K + super_k - 1) / super_k; ++s) {
-      const packed_weights<F, Vectors, (MR <= in_place_rows)> weights(super_group_at<F>(panel, s, K), vector);
-      add_super<F, decltype(weights), MR, Vectors>(a_rows(block, row, s * super_k), weights, weights.super().blocks, c + vector * lanes);
-    }
+  for (index_t s = 0; s < (K + super_k - 1) / super_k; ++s) {
+    const packed_weights<F, panel_vectors, (MR <= in_place_rows)> weights(super_group_at<F>(panel, s, K), 0);
+    add_super<F, decltype(weights), MR, panel_vectors>(a_rows(block, row, s * super_k), weights, weights.super().blocks, c);
+  }
 }
 
 // A chunk of K of one panel, or of as many as exact_vectors fill: super-groups first .. last - 1, unpacked, [panel][super-group].
