@@ -71,14 +71,18 @@ TEGULA_INLINE vi32 add_pair_products(vi32 sum, vi32 a, vi32 b) { return sum + vi
 // |q| * (sign(q) * a), at most 2 * 128 * 127, and are widened at once.
 template <int MaxQuant, int Terms, int Offset = 0>
 struct partial_dot {
-  static constexpr int steps = 32767 / (2 * MaxQuant * 127) < Terms / 4 ? 32767 / (2 * MaxQuant * 127) : Terms / 4;
+  static constexpr int offset_k = 16;
+  // Sums that start at the offset of all their terms are in the end those of quant - offset, however they wrap on the way.
+  static constexpr int magnitude = Terms > offset_k || Offset == 0 ? MaxQuant : Offset > MaxQuant - Offset ? Offset : MaxQuant - Offset;
+  static constexpr int fitting = 32767 / (2 * magnitude * 127), steps = fitting < Terms / 4 ? fitting : Terms / 4;
   static constexpr int unscaled_steps = steps;
   static constexpr bool starts_at_offset = false, offset_applied = false;
-  static_assert(steps > 0);
+  static_assert(2 * MaxQuant * 127 <= 32767);
   vi16 sum{};
 
+  TEGULA_INLINE void start(vi32 offset) { sum = vi16(offset); }
   TEGULA_INLINE void add(vu32 quants, vu32 activations) {
-    sum += vi16(_mm256_maddubs_epi16(__m256i(quants), __m256i(activations)));
+    sum = vi16(_mm256_add_epi16(__m256i(sum), _mm256_maddubs_epi16(__m256i(quants), __m256i(activations))));
     asm("" : "+x"(sum));  // g++ would add products before it adds them to the sum, and run out of registers
   }
   TEGULA_INLINE static vi32 scale_operand(vi32 scale) { return (scale & 0xffff) | (scale << 16); }

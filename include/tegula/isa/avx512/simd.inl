@@ -87,12 +87,14 @@ TEGULA_INLINE vi32 add_pair_products(vi32 sum, vi32 a, vi32 b) {
 template <int MaxQuant, int Terms, int Offset = 0>
 struct partial_dot {
   static constexpr bool starts_at_offset = Offset != 0, offset_applied = false;
+  static constexpr int offset_k = 8;
   static constexpr int magnitude = Offset > MaxQuant - Offset ? Offset : MaxQuant - Offset;
   static constexpr int fitting = 32767 / (4 * 127 * magnitude);  // adds whose sum is below 2^15
   static constexpr bool fits_16_bits = 2 * fitting >= Terms / 4;
   static constexpr int steps = fits_16_bits && fitting < Terms / 4 ? fitting : Terms / 4, unscaled_steps = Terms / 4;
   vi32 sum{};
 
+  TEGULA_INLINE void start(vi32 offset) { sum = offset; }
   TEGULA_INLINE void add(vu32 quants, vu32 activations) {
     sum = vi32(_mm512_dpbusd_epi32(__m512i(sum), __m512i(quants), __m512i(activations)));
   }

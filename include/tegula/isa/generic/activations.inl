@@ -45,21 +45,25 @@ TEGULA_INLINE vi32 largest_magnitudes(const group_batch& batch) {
   return largest_lanes(largest);
 }
 
-// 256 floats to 256 quants, in rows of 64 that are `stride` apart, and the sums of every 8 of them.
-TEGULA_INLINE void quantize_group(const float* x, vf32 inverse, std::byte* quants, index_t stride, std::int32_t* sums8) {
+// 256 floats to 256 quants, in rows of 64 that are `stride` apart, the sums of every 8 of them, and of those with k % 4 < 2 of every 16.
+TEGULA_INLINE void quantize_group(const float* x, vf32 inverse, std::byte* quants, index_t stride, std::int32_t* sums8,
+                                  std::int32_t* first_sums16) {
   const auto quant = [&](int i) TEGULA_LAMBDA_INLINE { return round_to_int(load<vf32>(x + i) * inverse); };
   TEGULA_UNROLL
   for (int i = 0; i < a_step; i += 16 * lanes) {
-    vi32 sums4[4];
+    vi32 sums4[4], sums2[4];
     TEGULA_UNROLL
     for (int j = 0; j < 4; ++j) {
       const int k = i + 4 * j * lanes;
       const vu32 bytes = pack_bytes(quant(k), quant(k + lanes), quant(k + 2 * lanes), quant(k + 3 * lanes));
       store(quants + k / 64 * stride + k % 64, bytes);
-      partial_dot<1, 4> ones;
-      ones.add(splat(0x01010101u), bytes);
-      sums4[j] = ones.total(vi32{});
+      partial_dot<1, 4> all, first_two;
+      all.add(splat(0x01010101u), bytes);
+      first_two.add(splat(0x00000101u), bytes);
+      sums4[j] = all.total(vi32{});
+      sums2[j] = first_two.total(vi32{});
     }
+    store(first_sums16 + i / 16, add_quads(sums2[0], sums2[1], sums2[2], sums2[3]));
     store(sums8 + i / 8, add_pairs(sums4[0], sums4[1]));
     store(sums8 + i / 8 + lanes, add_pairs(sums4[2], sums4[3]));
   }
@@ -74,11 +78,12 @@ TEGULA_INLINE vu32 swap_middle(vu32 halves) {
 
 // The group sums of a batch: of 16, of 32, those of 32 as bf16 pairs (128 * high, low), both integers that bf16 holds, and integer_sums.
 struct group_sums {
-  alignas(64) std::int32_t of8[lanes][a_step / 8], of16[lanes][t::sums16_per_scale], of32[lanes][t::sums32_per_scale];
-  alignas(64) float sums16[lanes][t::sums16_per_scale];
+  alignas(64) std::int32_t of8[lanes][a_step / 8], of16[lanes][t::sums16_per_scale], first_of16[lanes][t::sums16_per_scale],
+      of32[lanes][t::sums32_per_scale];
   alignas(64) float sums32[lanes][t::sums32_per_scale];
   alignas(64) std::uint32_t pairs[lanes][t::sums32_per_scale];
   alignas(64) std::int32_t offsets32[lanes][t::sums32_per_scale];
+  alignas(64) std::uint32_t offsets16[lanes][t::sums16_per_scale];
   alignas(64) std::int16_t offsets8[lanes][a_step / 8], paired32[lanes][t::sums32_per_scale];
   alignas(64) std::int32_t offset256[lanes];
 
@@ -86,7 +91,8 @@ struct group_sums {
     for (int i = 0; i < lanes * a_step / 8; i += 2 * lanes) {
       const vi32 first = load<vi32>(of8[0] + i), second = load<vi32>(of8[0] + i + lanes), sum = add_pairs(first, second);
       store(of16[0] + i / 2, sum);
-      store(sums16[0] + i / 2, to_float(sum));
+      const vi32 first_two = load<vi32>(first_of16[0] + i / 2);
+      store(offsets16[0] + i / 2, (vu32(first_two * -32) & 0xffffu) | vu32(sum - first_two) * -32u << 16);
       store(offsets8[0] + i, halves(first * -32, second * -32));
     }
     for (int i = 0; i < lanes * t::sums32_per_scale; i += lanes) {
@@ -108,7 +114,6 @@ struct group_sums {
     store(offset256, add_pairs(sums128[0], sums128[1]) * -128);
   }
   TEGULA_INLINE void store_group(int g, const t::mutable_a_block& block, index_t at) const {
-    __builtin_memcpy(block.sums16 + at * t::sums16_per_scale, sums16[g], sizeof sums16[g]);
     __builtin_memcpy(block.sums32 + at * t::sums32_per_scale, sums32[g], sizeof sums32[g]);
     std::uint16_t* to = block.pairs + at * t::pairs_per_scale;
     __builtin_memcpy(to, pairs[g], sizeof pairs[g]);
@@ -116,6 +121,7 @@ struct group_sums {
     t::integer_sums& sums = block.sums[at];
     __builtin_memcpy(sums.offsets32, offsets32[g], sizeof offsets32[g]);
     __builtin_memcpy(sums.offsets8, offsets8[g], sizeof offsets8[g]);
+    __builtin_memcpy(sums.offsets16, offsets16[g], sizeof offsets16[g]);
     __builtin_memcpy(sums.sums32, paired32[g], sizeof paired32[g]);
     sums.offset256 = offset256[g];
   }
@@ -139,7 +145,7 @@ TEGULA_INLINE void quantize_batch(group_batch& batch, const t::mutable_a_block& 
   group_sums sums;
   for (int g = 0; g < lanes; ++g) {
     std::byte* quants = block.tiles + batch.group[g] * (a_step / 64) * block.tile_stride() + batch.row[g] * t::row_bytes;
-    quantize_group(as_zeros[g] != 0 ? zeros : batch.x[g], splat(inverses[g]), quants, block.tile_stride(), sums.of8[g]);
+    quantize_group(as_zeros[g] != 0 ? zeros : batch.x[g], splat(inverses[g]), quants, block.tile_stride(), sums.of8[g], sums.first_of16[g]);
   }
   sums.convert();
   for (int g = 0; g < lanes; ++g) {

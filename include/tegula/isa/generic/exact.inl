@@ -17,7 +17,6 @@ class a_rows {
     tiles_ = block.tiles + k0 / 64 * block.tile_stride() + first * t::row_bytes;
     scales_ = block.scales + row;
     sums32_ = block.sums32 + row * t::sums32_per_scale + group_;
-    sums16_ = block.sums16 + row * t::sums16_per_scale;
     sums_ = block.sums + row;
   }
 
@@ -27,19 +26,23 @@ class a_rows {
   [[nodiscard]] TEGULA_INLINE vf32 sum32(int m, std::size_t g) const {
     return splat(sums32_[static_cast<std::size_t>(m * t::sums32_per_scale) + g]);
   }
-  [[nodiscard]] TEGULA_INLINE vf32 sum16(int m, int g) const { return splat(sums16_[m * t::sums16_per_scale + g]); }
   [[nodiscard]] TEGULA_INLINE vi32 sum_pair(int m, int pair) const { return vi32(splat_word(&sums_[m].sums32[2 * pair])); }
   [[nodiscard]] TEGULA_INLINE vi32 offset32(int m, std::size_t g) const {
     return vi32(splat_word(&sums_[m].offsets32[static_cast<std::size_t>(group_) + g]));
   }
   [[nodiscard]] TEGULA_INLINE vi32 offset256(int m) const { return vi32(splat_word(&sums_[m].offset256)); }
-  // In the low half of each lane; the high half is arbitrary.
-  [[nodiscard]] TEGULA_INLINE vi32 offset8(int m, int g) const { return vi32(splat_word(&sums_[m].offsets8[g])); }
+  // What an offset of 32 adds to the products of a few rows of a group of 16, as partial_dot starts from it. With Of = 8 in the low half
+  // of each lane, the high half is arbitrary; with Of = 16 in both.
+  template <int Of>
+  [[nodiscard]] TEGULA_INLINE vi32 offset(int m, int k) const {
+    if constexpr (Of == 8) return vi32(splat_word(&sums_[m].offsets8[k / 8]));
+    else return vi32(splat_word(&sums_[m].offsets16[k / 8]));
+  }
 
  private:
   const std::byte* tiles_;
   std::size_t tile_stride_;
-  const float *scales_, *sums32_, *sums16_;
+  const float *scales_, *sums32_;
   const t::integer_sums* sums_;
   int group_;  // of 32 within the 256, where k0 stands
 };
@@ -141,23 +144,6 @@ TEGULA_INLINE void for_each_block(std::size_t blocks, Function function) {
 template <integer_scales F, class Weights, int MR, int Vectors>
 TEGULA_INLINE void scaled_sums(const a_rows& a, const Weights& w, vi32 (&sums)[MR][Vectors]) {
   using dot = dot_of<F>;
-  if constexpr (F::offset != 0 && !dot::starts_at_offset) {  // sum of scale * offset * a: exact in float, below 2^24
-    static_assert(F::group_k == 16, "which group sums to use");
-    vf32 offsets[MR][Vectors] = {};
-    for_each_group<F, Weights>([&](int g) TEGULA_LAMBDA_INLINE {
-      TEGULA_UNROLL
-      for (int v = 0; v < Vectors; ++v) {
-        const vf32 scale = to_float(w.plain_scale(g, v));
-        TEGULA_UNROLL
-        for (int m = 0; m < MR; ++m) offsets[m][v] = fma(a.sum16(m, g), scale, offsets[m][v]);
-      }
-    });
-    TEGULA_UNROLL
-    for (int m = 0; m < MR; ++m) {
-      TEGULA_UNROLL
-      for (int v = 0; v < Vectors; ++v) sums[m][v] = round_to_int(offsets[m][v]) * -F::offset;
-    }
-  }
   for_each_group<F, Weights>([&](int g) TEGULA_LAMBDA_INLINE {
     vi32 scale[Vectors];
     TEGULA_UNROLL
@@ -165,7 +151,8 @@ TEGULA_INLINE void scaled_sums(const a_rows& a, const Weights& w, vi32 (&sums)[M
     group_dots<F, dot::steps, MR, Vectors>(
         a, static_cast<std::size_t>(F::group_k * g), w, 0, g * (F::group_k / 4),
         [&](dot& p, int m, int first) TEGULA_LAMBDA_INLINE {
-          if constexpr (dot::starts_at_offset) p.sum = a.offset8(m, (g * F::group_k + 4 * first) / 8);
+          static_assert(F::offset == 0 || F::offset == 32, "which offsets to use");
+          if constexpr (F::offset != 0) p.start(a.offset<dot::offset_k>(m, g * F::group_k + 4 * first));
         },
         [&](int m, int v, const dot& p) TEGULA_LAMBDA_INLINE {
           sums[m][v] = p.scaled(sums[m][v], scale[v]);
@@ -214,7 +201,7 @@ TEGULA_INLINE void add_super(const a_rows& a, const Weights& w, std::size_t bloc
         a, 32 * b, w, b, 0,
         [&](dot& p, int m, int first) TEGULA_LAMBDA_INLINE {
           if constexpr (dot::starts_at_offset)
-            if (Weights::row_shift(first) == 0) p.sum = a.offset32(m, b);
+            if (Weights::row_shift(first) == 0) p.start(a.offset32(m, b));
         },
         [&](int m, int v, const dot& p) TEGULA_LAMBDA_INLINE { sums[m][v] = p.total(sums[m][v]); });
     vf32 d[Vectors], minima[Vectors];

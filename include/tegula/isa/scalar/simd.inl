@@ -101,8 +101,10 @@ struct partial_dot {
   static constexpr int unscaled_steps = Terms / 4;  // adds before total() must be called
   static constexpr bool starts_at_offset = false;   // true: a sum is started with what the offset adds to it
   static constexpr bool offset_applied = false;     // true: add() takes quant - offset by itself
+  static constexpr int offset_k = 16;               // of K, that start() takes an offset for, with integer scales
   vi32 sum{};
 
+  TEGULA_INLINE void start(vi32 offset) { sum = add_pair_products(vi32{}, offset, vi32(splat(0x00010001u))); }
   TEGULA_INLINE void add(vu32 quants, vu32 activations) {
     for (int j = 0; j < 4; ++j) sum += vi32((quants >> (8 * j)) & 0xffu) * (vi32(activations << (24 - 8 * j)) >> 24);
   }
