@@ -36,11 +36,12 @@ constexpr const char* a_kind_name(a_kind kind) { return kind == a_kind::int8 ? "
 
 // Sums of 256 quants of a row, as the vector kernels take them.
 struct integer_sums {
-  std::int32_t offsets32[sums32_per_scale];  // -128 * the sum of 32: what an offset of 128 adds to a group's products
-  std::int16_t offsets8[scale_k / 8];        // -32 * the sum of 8: the same for an offset of 32
-  std::int16_t offsets16[scale_k / 8];       // the same of 16: of those with k % 4 < 2, and of the others
-  std::int16_t sums32[sums32_per_scale];     // of 32, in the order 0 2 1 3, 4 6 5 7: in pairs, as minima stand in words of four
-  std::int32_t offset256;                    // -128 * the sum of all
+  std::int32_t offsets32[sums32_per_scale];    // -128 * the sum of 32: what an offset of 128 adds to a group's products
+  std::int32_t negatives32[sums32_per_scale];  // the magnitudes of the negative ones of 32
+  std::int16_t offsets8[scale_k / 8];          // -32 * the sum of 8: the same for an offset of 32
+  std::int16_t offsets16[scale_k / 8];         // the same of 16: of those with k % 4 < 2, and of the others
+  std::int16_t sums32[sums32_per_scale];       // of 32, in the order 0 2 1 3, 4 6 5 7: in pairs, as minima stand in words of four
+  std::int32_t offset256;                      // -128 * the sum of all
 };
 
 // One block of rows; see the layout above. Only int8 has scales, sums and pairs, and perhaps bf16_tiles.

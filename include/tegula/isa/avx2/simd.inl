@@ -67,8 +67,7 @@ TEGULA_INLINE void leave_in_memory(V& sum) {
 TEGULA_INLINE vi32 add_pair_products(vi32 sum, vi32 a, vi32 b) { return sum + vi32(_mm256_madd_epi16(__m256i(a), __m256i(b))); }
 
 // vpmaddubsw adds two products into 16 bits. Where quants are small (6 bits and less) several of these fit into 16 bits before
-// they must be widened, and the widening multiply takes the scale along. Quants of 8 bits would saturate: they go as
-// |q| * (sign(q) * a), at most 2 * 128 * 127, and are widened at once.
+// they must be widened, and the widening multiply takes the scale along.
 template <int MaxQuant, int Terms, int Offset = 0>
 struct partial_dot {
   static constexpr int offset_k = 16;
@@ -76,7 +75,7 @@ struct partial_dot {
   static constexpr int magnitude = Terms > offset_k || Offset == 0 ? MaxQuant : Offset > MaxQuant - Offset ? Offset : MaxQuant - Offset;
   static constexpr int fitting = 32767 / (2 * magnitude * 127), steps = fitting < Terms / 4 ? fitting : Terms / 4;
   static constexpr int unscaled_steps = steps;
-  static constexpr bool starts_at_offset = false, offset_applied = false;
+  static constexpr bool starts_at_offset = false, offset_applied = false, splits_activations = false;
   static_assert(2 * MaxQuant * 127 <= 32767);
   vi16 sum{};
 
@@ -91,17 +90,36 @@ struct partial_dot {
   TEGULA_INLINE vi32 total(vi32 sums) const { return scaled(sums, vi32(splat(0x00010001u))); }
 };
 
+// Quants of 8 bits would saturate, so a sign has to move, and the products, at most 2 * 128 * 127, are widened at once. It is cheapest
+// if it is A's: |a| * (q ^ s), where s has all bits set for a < 0. That is q * a, less |a| for a < 0, from whose sum a sum starts.
 template <int Terms>
 struct partial_dot<255, Terms, 128> {
   static constexpr int unscaled_steps = Terms / 4;
-  static constexpr bool starts_at_offset = false, offset_applied = true;
+  static constexpr bool starts_at_offset = false, offset_applied = true, splits_activations = true;
+  struct split_bytes {
+    vu32 magnitudes, flips;
+  };
   vi32 sum{};
 
+  // Activations as their magnitudes and what turns a quant, as it is stored, into q ^ s.
+  TEGULA_INLINE static split_bytes split(vu32 activations) {
+    const __m256i a = __m256i(activations);
+    return {vu32(_mm256_abs_epi8(a)), vu32(_mm256_cmpgt_epi8(__m256i{}, a)) ^ 0x80808080u};
+  }
+  TEGULA_INLINE void start(vi32 negatives) { sum = negatives; }
+  TEGULA_INLINE void add(vu32 quants, const split_bytes& a) {
+    add_products(_mm256_maddubs_epi16(__m256i(a.magnitudes), __m256i(quants ^ a.flips)));
+  }
+  // Of activations as they are.
   TEGULA_INLINE void add(vu32 quants, vu32 activations) {
-    const __m256i q = __m256i(quants ^ 0x80808080u), a = __m256i(activations);
-    const __m256i products = _mm256_maddubs_epi16(_mm256_abs_epi8(q), _mm256_sign_epi8(a, q));
+    const __m256i q = __m256i(quants ^ 0x80808080u);
+    add_products(_mm256_maddubs_epi16(_mm256_abs_epi8(q), _mm256_sign_epi8(__m256i(activations), q)));
+  }
+  TEGULA_INLINE vi32 total(vi32 sums) const { return sums + sum; }
+
+ private:
+  TEGULA_INLINE void add_products(__m256i products) {
     sum += vi32(_mm256_madd_epi16(products, _mm256_set1_epi16(1)));
     asm("" : "+x"(sum));
   }
-  TEGULA_INLINE vi32 total(vi32 sums) const { return sums + sum; }
 };

@@ -87,6 +87,7 @@ TEGULA_INLINE vi32 add_pair_products(vi32 sum, vi32 a, vi32 b) {
 template <int MaxQuant, int Terms, int Offset = 0>
 struct partial_dot {
   static constexpr bool starts_at_offset = Offset != 0, offset_applied = false;
+  static constexpr bool splits_activations = false;
   static constexpr int offset_k = 8;
   static constexpr int magnitude = Offset > MaxQuant - Offset ? Offset : MaxQuant - Offset;
   static constexpr int fitting = 32767 / (4 * 127 * magnitude);  // adds whose sum is below 2^15

@@ -45,25 +45,29 @@ TEGULA_INLINE vi32 largest_magnitudes(const group_batch& batch) {
   return largest_lanes(largest);
 }
 
-// 256 floats to 256 quants, in rows of 64 that are `stride` apart, the sums of every 8 of them, and of those with k % 4 < 2 of every 16.
+// 256 floats to 256 quants, in rows of 64 that are `stride` apart, the sums of every 8 of them, and of those with k % 4 < 2, and of the
+// negative ones, of every 16.
 TEGULA_INLINE void quantize_group(const float* x, vf32 inverse, std::byte* quants, index_t stride, std::int32_t* sums8,
-                                  std::int32_t* first_sums16) {
+                                  std::int32_t* first_sums16, std::int32_t* negative_sums16) {
   const auto quant = [&](int i) TEGULA_LAMBDA_INLINE { return round_to_int(load<vf32>(x + i) * inverse); };
   TEGULA_UNROLL
   for (int i = 0; i < a_step; i += 16 * lanes) {
-    vi32 sums4[4], sums2[4];
+    vi32 sums4[4], first_sums[4], negative_sums[4];
     TEGULA_UNROLL
     for (int j = 0; j < 4; ++j) {
       const int k = i + 4 * j * lanes;
       const vu32 bytes = pack_bytes(quant(k), quant(k + lanes), quant(k + 2 * lanes), quant(k + 3 * lanes));
       store(quants + k / 64 * stride + k % 64, bytes);
-      partial_dot<1, 4> all, first_two;
+      partial_dot<1, 4> all, first_two, negative;
       all.add(splat(0x01010101u), bytes);
       first_two.add(splat(0x00000101u), bytes);
+      negative.add((bytes >> 7) & 0x01010101u, bytes);
       sums4[j] = all.total(vi32{});
-      sums2[j] = first_two.total(vi32{});
+      first_sums[j] = first_two.total(vi32{});
+      negative_sums[j] = negative.total(vi32{});
     }
-    store(first_sums16 + i / 16, add_quads(sums2[0], sums2[1], sums2[2], sums2[3]));
+    store(first_sums16 + i / 16, add_quads(first_sums[0], first_sums[1], first_sums[2], first_sums[3]));
+    store(negative_sums16 + i / 16, add_quads(negative_sums[0], negative_sums[1], negative_sums[2], negative_sums[3]));
     store(sums8 + i / 8, add_pairs(sums4[0], sums4[1]));
     store(sums8 + i / 8 + lanes, add_pairs(sums4[2], sums4[3]));
   }
@@ -79,10 +83,10 @@ TEGULA_INLINE vu32 swap_middle(vu32 halves) {
 // The group sums of a batch: of 16, of 32, those of 32 as bf16 pairs (128 * high, low), both integers that bf16 holds, and integer_sums.
 struct group_sums {
   alignas(64) std::int32_t of8[lanes][a_step / 8], of16[lanes][t::sums16_per_scale], first_of16[lanes][t::sums16_per_scale],
-      of32[lanes][t::sums32_per_scale];
+      negative_of16[lanes][t::sums16_per_scale], of32[lanes][t::sums32_per_scale];
   alignas(64) float sums32[lanes][t::sums32_per_scale];
   alignas(64) std::uint32_t pairs[lanes][t::sums32_per_scale];
-  alignas(64) std::int32_t offsets32[lanes][t::sums32_per_scale];
+  alignas(64) std::int32_t offsets32[lanes][t::sums32_per_scale], negatives32[lanes][t::sums32_per_scale];
   alignas(64) std::uint32_t offsets16[lanes][t::sums16_per_scale];
   alignas(64) std::int16_t offsets8[lanes][a_step / 8], paired32[lanes][t::sums32_per_scale];
   alignas(64) std::int32_t offset256[lanes];
@@ -102,6 +106,7 @@ struct group_sums {
       store(sums32[0] + i, whole);
       store(pairs[0] + i, (vu32(whole - low) >> 16) | vu32(low));
       store(offsets32[0] + i, sum * -128);
+      store(negatives32[0] + i, -add_pairs(load<vi32>(negative_of16[0] + 2 * i), load<vi32>(negative_of16[0] + 2 * i + lanes)));
     }
     for (int i = 0; i < lanes * t::sums32_per_scale; i += 2 * lanes)
       store(paired32[0] + i, swap_middle(halves(load<vi32>(of32[0] + i), load<vi32>(of32[0] + i + lanes))));
@@ -120,6 +125,7 @@ struct group_sums {
     __builtin_memset(to + 2 * t::sums32_per_scale, 0, (t::pairs_per_scale - 2 * t::sums32_per_scale) * sizeof *to);
     t::integer_sums& sums = block.sums[at];
     __builtin_memcpy(sums.offsets32, offsets32[g], sizeof offsets32[g]);
+    __builtin_memcpy(sums.negatives32, negatives32[g], sizeof negatives32[g]);
     __builtin_memcpy(sums.offsets8, offsets8[g], sizeof offsets8[g]);
     __builtin_memcpy(sums.offsets16, offsets16[g], sizeof offsets16[g]);
     __builtin_memcpy(sums.sums32, paired32[g], sizeof paired32[g]);
@@ -145,7 +151,8 @@ TEGULA_INLINE void quantize_batch(group_batch& batch, const t::mutable_a_block& 
   group_sums sums;
   for (int g = 0; g < lanes; ++g) {
     std::byte* quants = block.tiles + batch.group[g] * (a_step / 64) * block.tile_stride() + batch.row[g] * t::row_bytes;
-    quantize_group(as_zeros[g] != 0 ? zeros : batch.x[g], splat(inverses[g]), quants, block.tile_stride(), sums.of8[g], sums.first_of16[g]);
+    quantize_group(as_zeros[g] != 0 ? zeros : batch.x[g], splat(inverses[g]), quants, block.tile_stride(), sums.of8[g], sums.first_of16[g],
+                   sums.negative_of16[g]);
   }
   sums.convert();
   for (int g = 0; g < lanes; ++g) {

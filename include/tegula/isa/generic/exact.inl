@@ -30,6 +30,9 @@ class a_rows {
   [[nodiscard]] TEGULA_INLINE vi32 offset32(int m, std::size_t g) const {
     return vi32(splat_word(&sums_[m].offsets32[static_cast<std::size_t>(group_) + g]));
   }
+  [[nodiscard]] TEGULA_INLINE vi32 negatives32(int m, std::size_t g) const {
+    return vi32(splat_word(&sums_[m].negatives32[static_cast<std::size_t>(group_) + g]));
+  }
   [[nodiscard]] TEGULA_INLINE vi32 offset256(int m) const { return vi32(splat_word(&sums_[m].offset256)); }
   // What an offset of 32 adds to the products of a few rows of a group of 16, as partial_dot starts from it. With Of = 8 in the low half
   // of each lane, the high half is arbitrary; with Of = 16 in both.
@@ -39,6 +42,25 @@ class a_rows {
     else return vi32(splat_word(&sums_[m].offsets16[k / 8]));
   }
 
+  // MR rows whose 128 quants from k0 on are split by Dot, in `buffer`: for each 64 bytes two rows of bytes.
+  template <class Dot, int MR>
+  [[nodiscard]] TEGULA_INLINE a_rows split(std::byte* buffer) const {
+    for (int i = 0; i < 2 * MR; ++i) {
+      const std::byte* from = tiles_ + static_cast<std::size_t>(i / MR) * tile_stride_ + i % MR * t::row_bytes;
+      std::byte* to = buffer + 2 * i * t::row_bytes;
+      TEGULA_UNROLL
+      for (int j = 0; j < t::row_bytes; j += 4 * lanes) {
+        const auto parts = Dot::split(load<vu32>(from + j));
+        store(to + j, parts.magnitudes);
+        store(to + t::row_bytes + j, parts.flips);
+      }
+    }
+    a_rows rows = *this;
+    rows.tiles_ = buffer;
+    rows.tile_stride_ = 2 * MR * t::row_bytes;
+    return rows;
+  }
+
  private:
   const std::byte* tiles_;
   std::size_t tile_stride_;
@@ -46,6 +68,17 @@ class a_rows {
   const t::integer_sums* sums_;
   int group_;  // of 32 within the 256, where k0 stands
 };
+
+// Four activations, in every lane, as Dot multiplies with them.
+template <class Dot>
+TEGULA_INLINE auto load_activations(const std::byte* quad) {
+  if constexpr (Dot::splits_activations) return typename Dot::split_bytes{splat_word(quad), splat_word(quad + t::row_bytes)};
+  else return splat_word(quad);
+}
+
+// From a row's quants to the next row's.
+template <quant_format F>
+inline constexpr int a_row_bytes = dot_of<F>::splits_activations ? 2 * t::row_bytes : t::row_bytes;
 
 // Dot products of a group: rows `row` .. of a block, quads of A from k on. At most Steps rows go to one chain of partial sums, which
 // start(partial, m, row in the group) starts and flush(m, v, partial) takes.
@@ -69,7 +102,7 @@ TEGULA_INLINE void group_dots(const a_rows& a, std::size_t k, const Weights& w, 
       for (int v = 0; v < Vectors; ++v) quants[v] = w.row(block, row + r, v);
       TEGULA_UNROLL
       for (int m = 0; m < MR; ++m) {
-        const vu32 activations = splat_word(quads + m * t::row_bytes + 4 * r);
+        const auto activations = load_activations<dot_of<F>>(quads + m * a_row_bytes<F> + 4 * r);
         TEGULA_UNROLL
         for (int v = 0; v < Vectors; ++v) partial[m][v].add(quants[v], activations);
       }
@@ -190,8 +223,10 @@ TEGULA_INLINE void add_super(const a_rows& a, const Weights& w, std::size_t, flo
 }
 
 template <float_scales F, class Weights, int MR, int Vectors>
-TEGULA_INLINE void add_super(const a_rows& a, const Weights& w, std::size_t blocks, float* c) {
+TEGULA_INLINE void add_super(a_rows a, const Weights& w, std::size_t blocks, float* c) {
   using dot = dot_of<F>;
+  alignas(64) std::byte split[dot::splits_activations ? 4 * MR * t::row_bytes : 1];
+  if constexpr (dot::splits_activations) a = a.split<dot, MR>(split);
   constexpr bool offset = F::offset != 0 && !dot::starts_at_offset && !dot::offset_applied, has_min = t::traits<F>::has_min;
   vf32 results[MR][Vectors];
   clear(results);
@@ -202,6 +237,7 @@ TEGULA_INLINE void add_super(const a_rows& a, const Weights& w, std::size_t bloc
         [&](dot& p, int m, int first) TEGULA_LAMBDA_INLINE {
           if constexpr (dot::starts_at_offset)
             if (Weights::row_shift(first) == 0) p.start(a.offset32(m, b));
+          if constexpr (dot::splits_activations) p.start(a.negatives32(m, b));
         },
         [&](int m, int v, const dot& p) TEGULA_LAMBDA_INLINE { sums[m][v] = p.total(sums[m][v]); });
     vf32 d[Vectors], minima[Vectors];

@@ -102,6 +102,7 @@ struct partial_dot {
   static constexpr bool starts_at_offset = false;   // true: a sum is started with what the offset adds to it
   static constexpr bool offset_applied = false;     // true: add() takes quant - offset by itself
   static constexpr int offset_k = 16;               // of K, that start() takes an offset for, with integer scales
+  static constexpr bool splits_activations = false;  // true: rows of A are given to split() first; otherwise they are read as they are
   vi32 sum{};
 
   TEGULA_INLINE void start(vi32 offset) { sum = add_pair_products(vi32{}, offset, vi32(splat(0x00010001u))); }
