@@ -33,31 +33,33 @@ constexpr const char* a_kind_name(a_kind kind) { return kind == a_kind::int8 ? "
 // multiplied with, and the quants once more as bf16, which holds them exactly.
 namespace a_part {
 inline constexpr unsigned sums32 = 1 << 0;     // of 32, as floats
-inline constexpr unsigned sums16 = 1 << 1;     // of 16, as floats
+inline constexpr unsigned offsets16 = 1 << 1;  // -32 * the sums of 16, of those with k % 4 < 2 and of the others: what an offset of 32 adds
 inline constexpr unsigned pairs32 = 1 << 2;    // of 32 as (128 * h, l), integers in bf16: how AMX multiplies sums
 inline constexpr unsigned halves32 = 1 << 3;   // of 32 in 16 bits, in the order 0 2 1 3, 4 6 5 7: as minima stand in words of four
 inline constexpr unsigned offsets32 = 1 << 4;  // -128 * the sum of 32: what an offset of 128 adds to a group's products
 inline constexpr unsigned offsets8 = 1 << 5;   // -32 * the sum of 8: the same for an offset of 32
 inline constexpr unsigned offset256 = 1 << 6;  // -128 * the sum of all
+inline constexpr unsigned negatives32 = 1 << 7;  // the magnitudes of the negative ones of 32, summed
 inline constexpr unsigned bf16_tiles =
-    1 << 7;  // k-tiles of 32, a group each: element 2 i of a row is quant i, element 2 i + 1 quant i + 16
+    1 << 8;  // k-tiles of 32, a group each: element 2 i of a row is quant i, element 2 i + 1 quant i + 16
 }  // namespace a_part
 using a_parts = unsigned;  // a sum of them
 
 // One block of rows; see the layout above. Only int8 has scales and parts; a pointer to a part that was not made must not be read.
 template <template <class> class Pointer>
 struct basic_a_block {
-  static constexpr int part_count = 9;  // with the scales
+  static constexpr int part_count = 10;  // with the scales
   index_t rows = 0;
   index_t row_tile_bytes = 0, scale_groups = 0;  // of a row in all
   a_parts parts = 0;
   Pointer<std::byte> tiles = nullptr;
   Pointer<float> scales = nullptr;
   Pointer<float> sums32 = nullptr;
-  Pointer<float> sums16 = nullptr;
+  Pointer<std::int16_t> offsets16 = nullptr;
   Pointer<std::uint16_t> pairs32 = nullptr;
   Pointer<std::int16_t> halves32 = nullptr;
   Pointer<std::int32_t> offsets32 = nullptr;
+  Pointer<std::int32_t> negatives32 = nullptr;
   Pointer<std::int16_t> offsets8 = nullptr;
   Pointer<std::int32_t> offset256 = nullptr;
   Pointer<std::byte> bf16_tiles = nullptr;
@@ -76,10 +78,11 @@ struct basic_a_block {
   TEGULA_INLINE void for_each_part(Function function) {
     function(scales, 1, a_parts{0});
     function(sums32, sums32_per_scale, a_part::sums32);
-    function(sums16, sums16_per_scale, a_part::sums16);
+    function(offsets16, 2 * sums16_per_scale, a_part::offsets16);
     function(pairs32, pairs_per_scale, a_part::pairs32);
     function(halves32, sums32_per_scale, a_part::halves32);
     function(offsets32, sums32_per_scale, a_part::offsets32);
+    function(negatives32, sums32_per_scale, a_part::negatives32);
     function(offsets8, sums8_per_scale, a_part::offsets8);
     function(offset256, 1, a_part::offset256);
     function(bf16_tiles, index_t{scale_k} * 2, a_part::bf16_tiles);

@@ -4,9 +4,9 @@
 inline constexpr int lanes = 8;
 inline constexpr int max_rows = 4;  // 4 sums, 4 partial sums and what a step needs fill the 16 registers
 inline constexpr int wide_rows = 2;
-inline constexpr int packed_rows = 4;  // unpacking for so few would cost more than it saves
-inline constexpr int byte_rows = 4;    // of both halves of a panel: 8 sums
-inline constexpr index_t packed_rows_of_bytes = detail::max_extent;
+inline constexpr int byte_rows = 4;  // of both halves of a panel: 8 sums
+// One plane is a shift and a mask, two have no registers beside 8 sums.
+constexpr index_t packed_rows(int bits, std::size_t planes) { return bits == 8 ? detail::max_extent : planes == 1 ? 16 : 2; }
 inline constexpr int exact_rows = 4;
 inline constexpr int exact_vectors = 2;
 inline constexpr int in_place_rows = 0;  // products of two high nibbles would saturate
@@ -74,18 +74,21 @@ TEGULA_INLINE void leave_in_memory(V& sum) {
 TEGULA_INLINE vi32 add_pair_products(vi32 sum, vi32 a, vi32 b) { return sum + vi32(_mm256_madd_epi16(__m256i(a), __m256i(b))); }
 
 // vpmaddubsw adds two products into 16 bits. Where quants are small (6 bits and less) several of these fit into 16 bits before
-// they must be widened, and the widening multiply takes the scale along. Quants of 8 bits would saturate: they go as
-// |q| * (sign(q) * a), at most 2 * 128 * 127, and are widened at once.
+// they must be widened, and the widening multiply takes the scale along.
 template <int MaxQuant, int Terms, int Offset = 0>
 struct partial_dot {
-  static constexpr int steps = 32767 / (2 * MaxQuant * 127) < Terms / 4 ? 32767 / (2 * MaxQuant * 127) : Terms / 4;
+  static constexpr int offset_k = 16;
+  // Sums that start at the offset of all their terms are in the end those of quant - offset, however they wrap on the way.
+  static constexpr int magnitude = Terms > offset_k || Offset == 0 ? MaxQuant : Offset > MaxQuant - Offset ? Offset : MaxQuant - Offset;
+  static constexpr int fitting = 32767 / (2 * magnitude * 127), steps = fitting < Terms / 4 ? fitting : Terms / 4;
   static constexpr int unscaled_steps = steps;
-  static constexpr bool starts_at_offset = false, offset_applied = false;
-  static_assert(steps > 0);
+  static constexpr bool starts_at_offset = false, offset_applied = false, splits_activations = false;
+  static_assert(2 * MaxQuant * 127 <= 32767);
   vi16 sum{};
 
+  TEGULA_INLINE void start(vi32 offset) { sum = vi16(offset); }
   TEGULA_INLINE void add(vu32 quants, vu32 activations) {
-    sum += vi16(_mm256_maddubs_epi16(__m256i(quants), __m256i(activations)));
+    sum = vi16(_mm256_add_epi16(__m256i(sum), _mm256_maddubs_epi16(__m256i(quants), __m256i(activations))));
     asm("" : "+x"(sum));  // g++ would add products before it adds them to the sum, and run out of registers
   }
   TEGULA_INLINE static vi32 scale_operand(vi32 scale) { return (scale & 0xffff) | (scale << 16); }
@@ -94,17 +97,36 @@ struct partial_dot {
   TEGULA_INLINE vi32 total(vi32 sums) const { return scaled(sums, vi32(splat(0x00010001u))); }
 };
 
+// Quants of 8 bits would saturate, so a sign has to move, and the products, at most 2 * 128 * 127, are widened at once. It is cheapest
+// if it is A's: |a| * (q ^ s), where s has all bits set for a < 0. That is q * a, less |a| for a < 0, from whose sum a sum starts.
 template <int Terms>
 struct partial_dot<255, Terms, 128> {
   static constexpr int unscaled_steps = Terms / 4;
-  static constexpr bool starts_at_offset = false, offset_applied = true;
+  static constexpr bool starts_at_offset = false, offset_applied = true, splits_activations = true;
+  struct split_bytes {
+    vu32 magnitudes, flips;
+  };
   vi32 sum{};
 
+  // Activations as their magnitudes and what turns a quant, as it is stored, into q ^ s.
+  TEGULA_INLINE static split_bytes split(vu32 activations) {
+    const __m256i a = __m256i(activations);
+    return {vu32(_mm256_abs_epi8(a)), vu32(_mm256_cmpgt_epi8(__m256i{}, a)) ^ 0x80808080u};
+  }
+  TEGULA_INLINE void start(vi32 negatives) { sum = negatives; }
+  TEGULA_INLINE void add(vu32 quants, const split_bytes& a) {
+    add_products(_mm256_maddubs_epi16(__m256i(a.magnitudes), __m256i(quants ^ a.flips)));
+  }
+  // Of activations as they are.
   TEGULA_INLINE void add(vu32 quants, vu32 activations) {
-    const __m256i q = __m256i(quants ^ 0x80808080u), a = __m256i(activations);
-    const __m256i products = _mm256_maddubs_epi16(_mm256_abs_epi8(q), _mm256_sign_epi8(a, q));
+    const __m256i q = __m256i(quants ^ 0x80808080u);
+    add_products(_mm256_maddubs_epi16(_mm256_abs_epi8(q), _mm256_sign_epi8(__m256i(activations), q)));
+  }
+  TEGULA_INLINE vi32 total(vi32 sums) const { return sums + sum; }
+
+ private:
+  TEGULA_INLINE void add_products(__m256i products) {
     sum += vi32(_mm256_madd_epi16(products, _mm256_set1_epi16(1)));
     asm("" : "+x"(sum));
   }
-  TEGULA_INLINE vi32 total(vi32 sums) const { return sums + sum; }
 };

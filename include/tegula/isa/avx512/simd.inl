@@ -4,12 +4,11 @@
 inline constexpr int lanes = 16;
 inline constexpr int max_rows = 8;  // 8 sums, 8 partial sums, 8 rows of C
 inline constexpr int wide_rows = 8;
-inline constexpr int packed_rows = 4;  // unpacking for so few would cost more than it saves
-inline constexpr index_t packed_rows_of_bytes = 16;
+constexpr index_t packed_rows(int bits, std::size_t) { return bits == 8 ? 16 : 4; }
 inline constexpr int exact_rows = 4;     // Zen 4 loads one zmm a cycle: 4 x 2 needs 6 for 8 products, 8 x 1 needs 9
 inline constexpr int exact_vectors = 2;  // of two panels
 inline constexpr int in_place_rows = 2;
-inline constexpr int byte_rows = 16;     // 16 sums
+inline constexpr int byte_rows = 16;  // 16 sums
 
 typedef std::uint32_t vu32 __attribute__((vector_size(4 * lanes)));
 typedef std::int32_t vi32 __attribute__((vector_size(4 * lanes)));
@@ -109,12 +108,15 @@ TEGULA_INLINE vi32 add_pair_products(vi32 sum, vi32 a, vi32 b) {
 template <int MaxQuant, int Terms, int Offset = 0>
 struct partial_dot {
   static constexpr bool starts_at_offset = Offset != 0, offset_applied = false;
+  static constexpr bool splits_activations = false;
+  static constexpr int offset_k = 8;
   static constexpr int magnitude = Offset > MaxQuant - Offset ? Offset : MaxQuant - Offset;
   static constexpr int fitting = 32767 / (4 * 127 * magnitude);  // adds whose sum is below 2^15
   static constexpr bool fits_16_bits = 2 * fitting >= Terms / 4;
   static constexpr int steps = fits_16_bits && fitting < Terms / 4 ? fitting : Terms / 4, unscaled_steps = Terms / 4;
   vi32 sum{};
 
+  TEGULA_INLINE void start(vi32 offset) { sum = offset; }
   TEGULA_INLINE void add(vu32 quants, vu32 activations) {
     sum = vi32(_mm512_dpbusd_epi32(__m512i(sum), __m512i(quants), __m512i(activations)));
   }

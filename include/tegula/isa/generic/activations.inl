@@ -67,11 +67,23 @@ TEGULA_INLINE void store_bf16(const vi32 (&quants)[64 / lanes], std::byte* rows,
   }
 }
 
-// 256 floats to quants, with sums of 16 and, unless null, of 8. Returns whether a NaN that larger_magnitude missed is among them; then
+// Sums of the bytes of each lane, each times 0 or 1.
+TEGULA_INLINE vi32 sum_quads(vu32 which, vu32 bytes) {
+  partial_dot<1, 4> dot;
+  dot.add(which, bytes);
+  return dot.total(vi32{});
+}
+
+// Where sums of the quants of a group go; null: nobody reads them.
+struct quant_sums {
+  std::int32_t *of16, *of8, *first_of16, *negative_of16;  // first: of those with k % 4 < 2
+};
+
+// 256 floats to quants, with their sums. Returns whether a NaN that larger_magnitude missed is among them; then
 // what it made is of no use.
-TEGULA_INLINE bool quantize_group(const float* x, vf32 inverse, const quant_rows& to, std::int32_t* sums16, std::int32_t* sums8) {
+TEGULA_INLINE bool quantize_group(const float* x, vf32 inverse, const quant_rows& to, const quant_sums& sums) {
   constexpr int vectors = a_step / 4 / lanes;
-  vi32 sums4[vectors];
+  vi32 sums4[vectors], first_sums4[vectors] = {}, negative_sums4[vectors] = {};
   missed_nan missed;
   TEGULA_UNROLL
   for (int tile = 0; tile < a_step / 64; ++tile) {
@@ -83,17 +95,24 @@ TEGULA_INLINE bool quantize_group(const float* x, vf32 inverse, const quant_rows
       const vu32 bytes = pack_bytes(quants[v], quants[v + 1], quants[v + 2], quants[v + 3]);
       store(to.bytes + tile * to.stride + v * lanes, bytes);
       missed.look_at(bytes);
-      partial_dot<1, 4> ones;
-      ones.add(splat(0x01010101u), bytes);
-      sums4[(tile * 64 / lanes + v) / 4] = ones.total(vi32{});
+      const int at = (tile * 64 / lanes + v) / 4;
+      sums4[at] = sum_quads(splat(0x01010101u), bytes);
+      if (sums.first_of16 != nullptr) first_sums4[at] = sum_quads(splat(0x00000101u), bytes);
+      if (sums.negative_of16 != nullptr) negative_sums4[at] = sum_quads((bytes >> 7) & 0x01010101u, bytes);
     }
     if (to.bf16 != nullptr) store_bf16(quants, to.bf16 + 2 * tile * to.stride, to.stride);
   }
   TEGULA_UNROLL
-  for (int i = 0; i < vectors; i += 4) store(sums16 + i / 4 * lanes, add_quads(sums4[i], sums4[i + 1], sums4[i + 2], sums4[i + 3]));
-  if (sums8 != nullptr) {
+  for (int i = 0; i < vectors; i += 4) {
+    const auto sums_of_16 = [&](const vi32(&of4)[vectors])
+                                TEGULA_LAMBDA_INLINE { return add_quads(of4[i], of4[i + 1], of4[i + 2], of4[i + 3]); };
+    store(sums.of16 + i / 4 * lanes, sums_of_16(sums4));
+    if (sums.first_of16 != nullptr) store(sums.first_of16 + i / 4 * lanes, sums_of_16(first_sums4));
+    if (sums.negative_of16 != nullptr) store(sums.negative_of16 + i / 4 * lanes, sums_of_16(negative_sums4));
+  }
+  if (sums.of8 != nullptr) {
     TEGULA_UNROLL
-    for (int i = 0; i < vectors; i += 2) store(sums8 + i / 2 * lanes, add_pairs(sums4[i], sums4[i + 1]));
+    for (int i = 0; i < vectors; i += 2) store(sums.of8 + i / 2 * lanes, add_pairs(sums4[i], sums4[i + 1]));
   }
   return missed.any();
 }
@@ -127,8 +146,14 @@ TEGULA_INLINE void make_part(T* part, const index_t (&at)[lanes], Make make) {
 
 // The sums of the quants of a batch of groups, and the parts of a block that hold sums.
 struct group_sums {
-  alignas(64) std::int32_t of8[lanes][t::sums8_per_scale], of16[lanes][t::sums16_per_scale], of32[lanes][t::sums32_per_scale];
+  alignas(64) std::int32_t of8[lanes][t::sums8_per_scale], of16[lanes][t::sums16_per_scale], first_of16[lanes][t::sums16_per_scale],
+      negative_of16[lanes][t::sums16_per_scale], of32[lanes][t::sums32_per_scale];
 
+  // Of group g, as far as the block's parts need them.
+  TEGULA_INLINE quant_sums of_group(int g, const t::mutable_a_block& block) {
+    return {of16[g], block.has(t::a_part::offsets8) ? of8[g] : nullptr, block.has(t::a_part::offsets16) ? first_of16[g] : nullptr,
+            block.has(t::a_part::negatives32) ? negative_of16[g] : nullptr};
+  }
   TEGULA_INLINE void make_parts(const t::mutable_a_block& block, const index_t (&at)[lanes]) {
     namespace part = t::a_part;
     const auto sums8 = [&](int i) TEGULA_LAMBDA_INLINE { return load<vi32>(of8[0] + i); };
@@ -137,8 +162,15 @@ struct group_sums {
     for (int i = 0; i < lanes * t::sums32_per_scale; i += lanes) store(of32[0] + i, add_pairs(sums16(2 * i), sums16(2 * i + lanes)));
     if (block.has(part::sums32))
       make_part<t::sums32_per_scale>(block.sums32, at, [&](int i) TEGULA_LAMBDA_INLINE { return to_float(sums32(i)); });
-    if (block.has(part::sums16))
-      make_part<t::sums16_per_scale>(block.sums16, at, [&](int i) TEGULA_LAMBDA_INLINE { return to_float(sums16(i)); });
+    if (block.has(part::offsets16))
+      make_part<2 * t::sums16_per_scale>(block.offsets16, at, [&](int i) TEGULA_LAMBDA_INLINE {
+        const vi32 first = load<vi32>(first_of16[0] + i / 2);
+        return (vu32(first * -32) & 0xffffu) | vu32(sums16(i / 2) - first) * -32u << 16;
+      });
+    if (block.has(part::negatives32))
+      make_part<t::sums32_per_scale>(block.negatives32, at, [&](int i) TEGULA_LAMBDA_INLINE {
+        return -add_pairs(load<vi32>(negative_of16[0] + 2 * i), load<vi32>(negative_of16[0] + 2 * i + lanes));
+      });
     if (block.has(part::pairs32))
       make_part<2 * t::sums32_per_scale, t::pairs_per_scale>(block.pairs32, at,
                                                              [&](int i) TEGULA_LAMBDA_INLINE { return to_pairs(sums32(i / 2)); });
@@ -174,9 +206,8 @@ TEGULA_INLINE void quantize_batch(group_batch& batch, const t::mutable_a_block& 
   index_t at[lanes];
   for (int g = 0; g < lanes; ++g) {
     const quant_rows to(block, batch.row[g], batch.group[g]);
-    const auto quantize = [&](const float* x) TEGULA_LAMBDA_INLINE {
-      return quantize_group(x, splat(inverses[g]), to, sums.of16[g], block.has(t::a_part::offsets8) ? sums.of8[g] : nullptr);
-    };
+    const auto quantize = [&](const float* x)
+                              TEGULA_LAMBDA_INLINE { return quantize_group(x, splat(inverses[g]), to, sums.of_group(g, block)); };
     const float* x = as_zeros[g] != 0 ? zeros : batch.x[g];
     while (quantize(x)) {
       x = zeros;
