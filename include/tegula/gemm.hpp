@@ -35,7 +35,7 @@ constexpr a_kind a_kind_for(compute mode) {
   if (mode == compute::bf16) return a_kind::bf16;
   if (mode == compute::requantized && float_format<F>)
     fail_argument(F::name, " weights have no ", name_of(mode), " mode: it is for quantized types");
-  return quant_format<F> ? a_kind::int8 : a_kind::f32;
+  return quantized_format<F> ? a_kind::int8 : a_kind::f32;
 }
 
 // auto_ may only choose among modes whose numerics the caller has agreed to; so far exact is never the worse choice by much.
@@ -231,7 +231,7 @@ void gemm(const quantized_activations& a, const W& w, matrix_view<T> c, const Ep
     detail::check_shapes(a, w, c);
     const compute mode = detail::mode_for<format>(a, options);
     if (mode == compute::bf16) return detail::run_product<format, compute::bf16>(a, w, c, epilogue, executor, options);
-    if constexpr (quant_format<format>)
+    if constexpr (quantized_format<format>)
       if (mode == compute::requantized) return detail::run_product<format, compute::requantized>(a, w, c, epilogue, executor, options);
     detail::run_product<format, compute::exact>(a, w, c, epilogue, executor, options);
   }

@@ -5,6 +5,7 @@
 #include "exact.inl"
 #include "float.inl"
 #include "bf16_weights.inl"
+#include "int8.inl"
 #include "requantized.inl"
 #include "activations.inl"
 #include "dequantize.inl"
@@ -25,7 +26,7 @@ struct generic_kernels {
   static void run(const t::activation_store& a, t::task_range range, const t::packed_panels& w, matrix_view<T> c,
                   const Epilogue& epilogue) {
     if constexpr (Mode == compute::bf16) run_panels<1>(a, range, w, c, epilogue, bf16_macrokernel<F>);
-    else if constexpr (Mode == compute::requantized) run_panels<1>(a, range, w, c, epilogue, requantized_macrokernel<F>);
+    else if constexpr (Mode == compute::requantized && quant_format<F>) run_panels<1>(a, range, w, c, epilogue, requantized_macrokernel<F>);
     else run_panels<quant_format<F> ? exact_panels : 1>(a, range, w, c, epilogue, exact_macrokernel<F>);
   }
 };
