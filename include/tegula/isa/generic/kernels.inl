@@ -9,6 +9,7 @@
 #include "requantized.inl"
 #include "activations.inl"
 #include "dequantize.inl"
+#include "quantize.inl"
 #include "macrokernel.inl"
 #include "task.inl"
 
@@ -21,6 +22,10 @@ struct generic_kernels {
   template <block_format F>
   static void dequantize(const std::byte* blocks, float* out, index_t count) noexcept {
     dequantize_blocks<F>(blocks, out, count);
+  }
+  template <byte_format F>
+  static void quantize(const float* weights, std::byte* blocks, index_t count) noexcept {
+    quantize_blocks<F>(weights, blocks, count);
   }
   template <block_format F, compute Mode, class T, class Epilogue>
   static void run(const t::activation_store& a, t::task_range range, const t::packed_panels& w, matrix_view<T> c,
