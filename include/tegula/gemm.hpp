@@ -1,4 +1,4 @@
-// gemm() and dequantize(): check the arguments, bring A into the kernels' form, hand tasks to the executor.
+// gemm(), dequantize() and quantize(): check the arguments, bring A into the kernels' form, hand tasks to the executor.
 #pragma once
 
 #include <array>
@@ -38,7 +38,7 @@ inline a_kind a_kind_for(const char* type, bool quantized, compute mode) {
 }
 template <block_format F>
 a_kind a_kind_for(compute mode) {
-  return a_kind_for(F::name, quant_format<F>, mode);
+  return a_kind_for(F::name, quantized_format<F>, mode);
 }
 
 template <class W>
@@ -52,14 +52,16 @@ struct is_weights<any_packed_matrix> : std::true_type {};
 constexpr compute resolve(compute mode) { return mode == compute::auto_ ? compute::exact : mode; }
 
 // Few rows of A do not fill tiles: up to here a product runs the vector kernels. Tiles win early where integer scales and minima go into
-// planes without a split of products, and late where vectors need no unpacking, as quants of 8 bits are bytes, or each group's sum takes a
-// minimum along. Measured by benchmarks/cycles/cycles crossover, and a test holds it to that.
+// planes without a split of products, or weights are bytes with few scales, and late where vectors need no unpacking, as quants of 8 bits
+// are bytes, or each group's sum takes a minimum along. Measured by benchmarks/cycles/cycles crossover, and a test holds it to that.
 template <block_format F>
 inline constexpr index_t vector_rows = 0;
 template <integer_scales F>
 inline constexpr index_t vector_rows<F> = traits<F>::has_min ? 4 : 12;
 template <float_scales F>
 inline constexpr index_t vector_rows<F> = traits<F>::has_min || traits<F>::bits == 8 ? 16 : 12;
+template <byte_format F>
+inline constexpr index_t vector_rows<F> = 1;
 
 // Only in exact mode, where they compute the same bits: a result must not depend on M.
 template <block_format F, compute Mode>
@@ -70,7 +72,7 @@ constexpr isa isa_for_rows(isa best, index_t M) {
 // Activations made for requantized mode or while AMX was capped lack what tiles read in exact mode.
 template <block_format F, compute Mode>
 isa isa_for_parts(isa best, [[maybe_unused]] const activation_store& a) {
-  if constexpr (quant_format<F> && Mode == compute::exact)
+  if constexpr (quantized_format<F> && Mode == compute::exact)
     if (best == isa::amx && !a.has(tile_parts<F>)) return isa::avx512;
   return best;
 }
@@ -134,7 +136,7 @@ class weight_types {
   void add(const packed_matrix<F>& w) {
     if (cols_ >= 0 && cols_ != w.cols()) detail::fail_argument("activations for weights of K = ", cols_, " and of K = ", w.cols());
     cols_ = w.cols();
-    if constexpr (quant_format<F>) {
+    if constexpr (quantized_format<F>) {
       quantized_name_ = F::name;
       vector_parts_ |= detail::vector_parts<F>;
       tile_parts_ |= detail::tile_parts<F>;
@@ -220,7 +222,7 @@ compute mode_for(const quantized_activations& a, const gemm_options& options) {
   if (const a_kind needed = a_kind_for<F>(mode); needed != a.store().kind())
     fail_argument(F::name, " weights in ", name_of(mode), " mode need activations as ", a_kind_name(needed), ", these, made for ",
                   name_of(a.mode()), " mode, are held as ", a_kind_name(a.store().kind()), how);
-  if constexpr (quant_format<F>)
+  if constexpr (quantized_format<F>)
     if (mode != compute::bf16 && !a.store().has(vector_parts<F>))
       fail_argument("activations made for other types lack what ", F::name, " weights need", how,
                     "; for several types at once, {w, w2, ..}");
@@ -279,7 +281,7 @@ void gemm(const quantized_activations& a, const W& w, matrix_view<T> c, const Ep
     detail::check_shapes(a, w, c);
     const compute mode = detail::mode_for<format>(a, options);
     if (mode == compute::bf16) return detail::run_product<format, compute::bf16>(a, w, c, epilogue, executor, options);
-    if constexpr (quant_format<format>)
+    if constexpr (quantized_format<format>)
       if (mode == compute::requantized) return detail::run_product<format, compute::requantized>(a, w, c, epilogue, executor, options);
     detail::run_product<format, compute::exact>(a, w, c, epilogue, executor, options);
   }
@@ -312,18 +314,35 @@ void gemm(const A& a, const W& w, matrix_view<T> c, gemm_options options = {}) {
 
 namespace detail {
 
-template <block_format F, class Executor>
-void dequantize_on(isa which, const void* blocks, float* out, index_t count, Executor& executor) {
-  if (count > 0 && (blocks == nullptr || out == nullptr)) fail_argument("dequantize ", count, " weights of ", F::name, " without data");
+// Calls function(kernels, first, count) for pieces of `count` weights, tasks of the executor. `what`: the caller, for errors.
+template <block_format F, class Executor, class Function>
+void for_each_piece(const char* what, isa which, const void* blocks, const float* floats, index_t count, Executor& executor,
+                    Function function) {
+  if (count > 0 && (blocks == nullptr || floats == nullptr)) fail_argument(what, " ", count, " weights of ", F::name, " without data");
   if (count < 0 || count % traits<F>::block_k != 0)
-    fail_argument("dequantize ", count, " weights of ", F::name, ": must be a multiple of the block, ", traits<F>::block_k);
+    fail_argument(what, " ", count, " weights of ", F::name, ": must be a multiple of the block, ", traits<F>::block_k);
   constexpr index_t piece = 1 << 14;
-  const auto* source = static_cast<const std::byte*>(blocks);
   with_kernels(which, [&](auto kernels) {
     executor.parallel_for((count + piece - 1) / piece, [&](index_t i) {
       const index_t first = i * piece, rest = count - first;
-      kernels.template dequantize<F>(source + source_row_bytes<F>(first), out + first, rest < piece ? rest : piece);
+      function(kernels, first, rest < piece ? rest : piece);
     });
+  });
+}
+
+template <block_format F, class Executor>
+void dequantize_on(isa which, const void* blocks, float* out, index_t count, Executor& executor) {
+  const auto* source = static_cast<const std::byte*>(blocks);
+  for_each_piece<F>("dequantize", which, blocks, out, count, executor, [&](auto kernels, index_t first, index_t n) {
+    kernels.template dequantize<F>(source + source_row_bytes<F>(first), out + first, n);
+  });
+}
+
+template <byte_format F, class Executor>
+void quantize_on(isa which, const float* weights, void* blocks, index_t count, Executor& executor) {
+  auto* target = static_cast<std::byte*>(blocks);
+  for_each_piece<F>("quantize", which, blocks, weights, count, executor, [&](auto kernels, index_t first, index_t n) {
+    kernels.template quantize<F>(weights + first, target + source_row_bytes<F>(first), n);
   });
 }
 
@@ -348,6 +367,19 @@ void dequantize(type_id type, const void* blocks, float* out, index_t count, Exe
 }
 inline void dequantize(type_id type, const void* blocks, float* out, index_t count, gemm_options options = {}) {
   dequantize(type, blocks, out, count, serial_executor{}, options);
+}
+
+// `count` floats to blocks of F, a byte_format: per 256, in f32, d = max * (1 / 127) and q = rint(x * (127 / max)), to nearest, ties to
+// even, -127 .. 127. A block whose max is below 2^-72 becomes zeros; one with an Inf or NaN gets d = NaN and zeros. The same bits on every
+// ISA; executor, options and errors as for dequantize.
+template <byte_format F, executor Executor>
+void quantize(const float* weights, void* blocks, index_t count, Executor&& executor, gemm_options options = {}) {
+  detail::quantize_on<F>(detail::resolve_isa(options.isa), weights, blocks, count, executor);
+}
+template <byte_format F>
+void quantize(const float* weights, void* blocks, index_t count, gemm_options options = {}) {
+  const serial_executor serial;
+  detail::quantize_on<F>(detail::resolve_isa(options.isa), weights, blocks, count, serial);
 }
 
 }  // namespace tegula::inline TEGULA_ABI

@@ -43,6 +43,13 @@ struct bf16_kernel {
     TEGULA_INLINE void unpack(const std::byte* panel, index_t K, index_t k, std::byte* out) {
       if constexpr (float_format<F>) {
         for (int j = 0; j < 8; ++j) store(out + j * tile_row_bytes, weight_pair<F, hardware_rounding>(panel, k + 2 * j, K, 0));
+      } else if constexpr (byte_format<F>) {
+        const t::byte_block& block = byte_blocks(panel)[k / F::block_k];
+        const auto r = static_cast<int>(k % F::block_k / 4);
+        const vf32 d = float_scale(block, 0);
+        TEGULA_UNROLL
+        for (int j = 0; j < 4; ++j)
+          dequantize_row<128, hardware_rounding>(unsigned_row(block, r + j, 0), d, vf32{}, out + 2 * j * tile_row_bytes);
       } else {
         const packed_block<F> block(panel, K, k / F::block_k);
         const auto r = static_cast<int>(k % F::block_k / 4);
@@ -54,8 +61,7 @@ struct bf16_kernel {
         const vf32 d = load<vf32>(scale[r / (F::group_k / 4)]), m = load<vf32>(minimum[r / (F::group_k / 4)]);
         TEGULA_UNROLL
         for (int j = 0; j < 4; ++j)
-          dequantize_row<F, hardware_rounding>(quant_row<F, 0, rotation>(block.rows, r + j), d, m,
-                                               out + 2 * j * tile_row_bytes);
+          dequantize_row<F::offset, hardware_rounding>(quant_row<F, 0, rotation>(block.rows, r + j), d, m, out + 2 * j * tile_row_bytes);
       }
     }
   };
@@ -110,9 +116,7 @@ struct bf16_kernel {
   }
 
  private:
-  TEGULA_INLINE static float* quadrant(const row_pair& rows, int q) {
-    return rows.c + q % 2 * c_stride + q / 2 * tile_rows * t::NR;
-  }
+  TEGULA_INLINE static float* quadrant(const row_pair& rows, int q) { return rows.c + q % 2 * c_stride + q / 2 * tile_rows * t::NR; }
   template <int Q>
   TEGULA_INLINE static void next(const pending_unit<scales>& before, const row_pair& now) {
     tile_store<Q>(quadrant(before.rows, Q));

@@ -22,9 +22,9 @@ struct kernels : avx512::kernels {
   template <block_format F, compute Mode>
   static constexpr isa runs = float_format<F> && Mode == compute::exact ? isa::avx512 : isa::amx;
 
-  template <quant_format F, compute Mode>
+  template <quantized_format F, compute Mode>
   static constexpr t::a_parts reads = [] {
-    if constexpr (Mode != compute::exact) return t::a_parts{0};
+    if constexpr (Mode != compute::exact || byte_format<F>) return t::a_parts{0};
     else if constexpr (float_scales<F>) return group_kernel<F>::reads;
     else return plane_kernel<F>::reads;
   }();
@@ -34,7 +34,8 @@ struct kernels : avx512::kernels {
                   const Epilogue& epilogue) {
     if constexpr (runs<F, Mode> != isa::amx) avx512::kernels::run<F, Mode>(a, range, w, c, epilogue);
     else if constexpr (Mode == compute::bf16) run_panels<2>(a, range, w, c, epilogue, tile_macrokernel<bf16_kernel<F>>);
-    else if constexpr (Mode == compute::requantized) run_panels<2>(a, range, w, c, epilogue, tile_macrokernel<byte_kernel<F>>);
+    else if constexpr (Mode == compute::requantized || byte_format<F>)
+      run_panels<2>(a, range, w, c, epilogue, tile_macrokernel<byte_kernel<F>>);
     else if constexpr (float_scales<F>) run_panels<2>(a, range, w, c, epilogue, tile_macrokernel<group_kernel<F>>);
     else run_panels<1>(a, range, w, c, epilogue, tile_macrokernel<plane_kernel<F>>);
   }

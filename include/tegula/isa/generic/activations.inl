@@ -45,16 +45,17 @@ TEGULA_INLINE vi32 largest_magnitudes(const group_batch& batch) {
   return largest_lanes(largest);
 }
 
-// Where the quants of a group go: rows of k-tiles `stride` apart, as bytes and, unless null, as bf16.
+// Where the quants of a group go: rows of 64 `stride` apart, as bytes and, unless null, as bf16.
 struct quant_rows {
   std::byte *bytes, *bf16;
   index_t stride;
 
-  TEGULA_INLINE quant_rows(const t::mutable_a_block& block, index_t row, index_t group)
-      : bytes(block.tiles + group * (a_step / 64) * block.tile_stride() + row * t::row_bytes),
-        bf16(block.has(t::a_part::bf16_tiles) ? block.bf16_tiles + group * (a_step / 32) * block.tile_stride() + row * t::row_bytes
-                                              : nullptr),
-        stride(block.tile_stride()) {}
+  TEGULA_INLINE static quant_rows of(const t::mutable_a_block& block, index_t row, index_t group) {
+    const auto at = [&](std::byte* tiles, index_t tile)
+                        TEGULA_LAMBDA_INLINE { return tiles + tile * block.tile_stride() + row * t::row_bytes; };
+    return {at(block.tiles, group * (a_step / 64)),
+            block.has(t::a_part::bf16_tiles) ? at(block.bf16_tiles, group * (a_step / 32)) : nullptr, block.tile_stride()};
+  }
 };
 
 // 64 quants as bf16, two k-tiles of pairs (k, k + 16).
@@ -192,29 +193,39 @@ struct group_sums {
   }
 };
 
-TEGULA_INLINE void quantize_batch(group_batch& batch, const t::mutable_a_block& block, const float* zeros) {
-  const vi32 largest = largest_magnitudes(batch), not_finite = largest >= 0x7f800000,
-             zero = not_finite | (largest < std::bit_cast<std::int32_t>(0x1p-72f));
-  const vf32 max = vf32((~zero & largest) | (zero & std::bit_cast<std::int32_t>(1.f)));
+// The scales of a batch, their inverses, and which groups are not finite.
+struct batch_scales {
   alignas(64) float inverses[lanes], scales[lanes];
-  alignas(64) std::int32_t as_zeros[lanes];
-  store(inverses, splat(127.f) / max);
-  store(scales, (~zero & vi32(max * splat(1.f / 127.f))) | (not_finite & 0x7fc00000));
-  store(as_zeros, not_finite);
+  alignas(64) std::int32_t of_no_number[lanes];
 
-  group_sums sums;
-  index_t at[lanes];
-  for (int g = 0; g < lanes; ++g) {
-    const quant_rows to(block, batch.row[g], batch.group[g]);
-    const auto quantize = [&](const float* x)
-                              TEGULA_LAMBDA_INLINE { return quantize_group(x, splat(inverses[g]), to, sums.of_group(g, block)); };
-    const float* x = as_zeros[g] != 0 ? zeros : batch.x[g];
-    while (quantize(x)) {
+  TEGULA_INLINE explicit batch_scales(const group_batch& batch) {
+    const vi32 largest = largest_magnitudes(batch), not_finite = largest >= 0x7f800000,
+               zero = not_finite | (largest < std::bit_cast<std::int32_t>(0x1p-72f));
+    const vf32 max = vf32((~zero & largest) | (zero & std::bit_cast<std::int32_t>(1.f)));
+    store(inverses, splat(127.f) / max);
+    store(scales, (~zero & vi32(max * splat(1.f / 127.f))) | (not_finite & 0x7fc00000));
+    store(of_no_number, not_finite);
+  }
+
+  // Group g of the batch, read from `zeros` if it is not finite; then its scale is NaN.
+  TEGULA_INLINE void quantize(const group_batch& batch, int g, const float* zeros, const quant_rows& to, const quant_sums& sums) {
+    const float* x = of_no_number[g] != 0 ? zeros : batch.x[g];
+    while (quantize_group(x, splat(inverses[g]), to, sums)) {
       x = zeros;
       scales[g] = std::bit_cast<float>(0x7fc00000);
     }
+  }
+};
+
+TEGULA_INLINE void quantize_batch(group_batch& batch, const t::mutable_a_block& block, const float* zeros) {
+  batch_scales of(batch);
+  group_sums sums;
+  index_t at[lanes];
+  for (int g = 0; g < lanes; ++g) {
+    const quant_rows to = quant_rows::of(block, batch.row[g], batch.group[g]);
+    of.quantize(batch, g, zeros, to, sums.of_group(g, block));
     at[g] = batch.group[g] * block.rows + batch.row[g];
-    block.scales[at[g]] = scales[g];
+    block.scales[at[g]] = of.scales[g];
   }
   sums.make_parts(block, at);
 }

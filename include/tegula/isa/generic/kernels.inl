@@ -5,16 +5,21 @@
 #include "exact.inl"
 #include "float.inl"
 #include "bf16_weights.inl"
+#include "int8.inl"
 #include "requantized.inl"
 #include "activations.inl"
 #include "dequantize.inl"
+#include "quantize.inl"
 #include "macrokernel.inl"
 #include "task.inl"
 
 struct generic_kernels {
   // Which parts of A's quantized form a product reads.
-  template <quant_format F, compute Mode>
-  static constexpr t::a_parts reads = Mode == compute::exact ? exact_parts<F> : requantized_parts;
+  template <quantized_format F, compute Mode>
+  static constexpr t::a_parts reads = [] {
+    if constexpr (Mode == compute::exact && quant_format<F>) return exact_parts<F>;
+    else return int8_parts;
+  }();
 
   template <class T>
   static void prepare(matrix_view<const T> a, index_t first_row, t::a_kind kind, const t::mutable_a_block& block) noexcept {
@@ -25,11 +30,15 @@ struct generic_kernels {
   static void dequantize(const std::byte* blocks, float* out, index_t count) noexcept {
     dequantize_blocks<F>(blocks, out, count);
   }
+  template <byte_format F>
+  static void quantize(const float* weights, std::byte* blocks, index_t count) noexcept {
+    quantize_blocks<F>(weights, blocks, count);
+  }
   template <block_format F, compute Mode, class T, class Epilogue>
   static void run(const t::activation_store& a, t::task_range range, const t::packed_panels& w, matrix_view<T> c,
                   const Epilogue& epilogue) {
     if constexpr (Mode == compute::bf16) run_panels<1>(a, range, w, c, epilogue, bf16_macrokernel<F>);
-    else if constexpr (Mode == compute::requantized) run_panels<1>(a, range, w, c, epilogue, requantized_macrokernel<F>);
+    else if constexpr (Mode == compute::requantized && quant_format<F>) run_panels<1>(a, range, w, c, epilogue, requantized_macrokernel<F>);
     else run_panels<quant_format<F> ? exact_panels : 1>(a, range, w, c, epilogue, exact_macrokernel<F>);
   }
 };
