@@ -10,9 +10,8 @@
 //                  masks  [row]      u32 or u64; kind `sparse` only
 //                  values            `sparse`: words or bytes that are not zero, row by row, column by column; `full`: the rows as they are
 //
-// The bits of a mask stand so that a vector shifted by its lane's number has them in its elements' signs: element e is bit
-// 16 * (e % 2) + 15 - e / 2 of a mask of words, bit 8 * (e % 8) + 7 - e / 8 of one of bytes. (Shifting and reading signs goes through
-// port 0 of a Sapphire Rapids; moving masks into mask registers goes through port 5, which expanding needs.)
+// The bits of a mask stand so that a vector in whose lanes it is shifted left by mask_shift has them in the signs of its elements. That
+// way to a mask register goes through port 0 of a Sapphire Rapids; the others go through port 5, which expanding needs.
 // Bytes are kept xored with the byte of a zero weight. Nibbles are kept in two planes of as many bytes: byte j has in its low half value j,
 // in its high half value j + bytes.
 #pragma once
@@ -28,10 +27,17 @@ enum class tile_kind : std::uint32_t { sparse, empty, full };
 
 inline constexpr int sparse_tile_rows = 16;
 
+// How far up a mask is shifted in lane i, of 32 bits for words and of 64 for bytes. Words: in the order 0 - 3, 8 - 11, 4 - 7, 12 - 15, from
+// which masks in the order of elements are few shifts away.
+template <int ElementBytes>
+constexpr int mask_shift(int i) {
+  return ElementBytes == 2 ? 15 - (i % 4 + i / 4 % 2 * 8 + i / 8 * 4) : i;
+}
+
 // Bit of element e of a row in its mask.
 template <int ElementBytes>
 constexpr int mask_bit(int e) {
-  return ElementBytes == 2 ? 16 * (e % 2) + 15 - e / 2 : 8 * (e % 8) + 7 - e / 8;
+  return ElementBytes == 2 ? 16 * (e % 2) + 15 - mask_shift<2>(e / 2) : 8 * (e % 8) + 7 - mask_shift<1>(e / 8);
 }
 
 // What a format's rows are. Of the quantized formats those whose quants are one plane of 4 or 8 bits.

@@ -1,6 +1,7 @@
-// A row of a sparse panel by tables: eight elements at a time, shuffled to their places. Included inside namespace tegula::avx2.
+// Rows of a sparse tile (pack/sparse_panel.hpp) by tables: eight elements at a time, shuffled to their places.
+// Included inside namespace tegula::avx2.
 
-// For each 8 bits of a mask the vpshufb control that brings as many elements as it has bits to where these stand; 0x80 makes a zero.
+// For each eight bits of a mask the vpshufb control that brings as many elements as it has bits to where these stand; 0x80 makes a zero.
 template <int ElementBytes>
 struct expansion_table {
   alignas(64) std::uint8_t control[256][8 * ElementBytes];
@@ -14,38 +15,45 @@ struct expansion_table {
         value += kept;
       }
   }
-  // Where element e of eight has its bit in an index (groups_of_eight).
-  static constexpr int bit_of(int e) { return ElementBytes == 2 ? e % 2 * 4 + 3 - e / 2 : e; }
+  // Where element e has its bit, as tile_masks has them.
+  static constexpr int bit_of(int e) { return ElementBytes == 2 ? e % 2 * 4 + e / 2 : e; }
 };
 template <int ElementBytes>
 inline constexpr expansion_table<ElementBytes> expansion;
 
-// The bits of each eight elements of a row, one after the other: of four groups of words, of eight groups of bytes.
+// The masks of a tile, a byte for eight elements.
 template <int ElementBytes>
-TEGULA_INLINE std::uint64_t groups_of_eight(const std::byte* mask) {
-  if constexpr (ElementBytes == 2) {  // the nibbles of even and of odd elements, highest first
-    std::uint32_t bits;
-    __builtin_memcpy(&bits, mask, sizeof bits);
-    std::uint64_t halves = (bits & 0xffffu) | static_cast<std::uint64_t>(bits >> 16) << 32;
-    halves = (halves | halves << 8) & 0x00ff00ff00ff00ffu;
-    halves = (halves | halves << 4) & 0x0f0f0f0f0f0f0f0fu;
-    return __builtin_bswap32(static_cast<std::uint32_t>(halves | halves >> 28));
-  } else {  // shifted by i, the bytes have the bits of group i in their signs
-    __m128i bits = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(mask));
-    std::uint64_t groups = 0;
-    for (int i = 0; i < 64; i += 8) {
-      groups |= static_cast<std::uint64_t>(static_cast<std::uint32_t>(_mm_movemask_epi8(bits))) << i;
-      bits = _mm_add_epi8(bits, bits);
+struct tile_masks {
+  alignas(32) std::uint8_t groups[16][8 / ElementBytes];
+
+  TEGULA_INLINE explicit tile_masks(const std::byte* masks) {
+    for (int i = 0; i < static_cast<int>(sizeof groups); i += 32) {
+      const __m256i stored = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(masks + i));
+      _mm256_store_si256(reinterpret_cast<__m256i*>(groups[0] + i), in_groups(stored));
     }
-    return groups;
   }
-}
+
+ private:
+  TEGULA_INLINE static __m256i in_groups(__m256i stored) {
+    if constexpr (ElementBytes == 2) {  // nibbles of even elements and of odd ones, halves apart, become neighbours
+      const vu32 x = vu32(stored);
+      return __m256i((x & 0xf0f00f0fu) | ((x >> 12) & 0x0000f0f0u) | ((x << 12) & 0x0f0f0000u));
+    } else {  // shifted left by i, each byte has its bit of group i in its sign
+      alignas(32) std::uint8_t bytes[4][8];
+      for (int i = 0; i < 8; ++i) {
+        const auto signs = static_cast<std::uint32_t>(_mm256_movemask_epi8(stored));
+        for (int row = 0; row < 4; ++row) bytes[row][i] = static_cast<std::uint8_t>(signs >> (8 * row));
+        stored = _mm256_add_epi8(stored, stored);
+      }
+      return _mm256_load_si256(reinterpret_cast<const __m256i*>(bytes));
+    }
+  }
+};
 
 template <int ElementBytes>
-TEGULA_INLINE void expand_row(const std::byte* values, const std::byte* mask, vu32 (&row)[2]) {
-  const std::uint64_t groups = groups_of_eight<ElementBytes>(mask);
+TEGULA_INLINE void expand_row(const std::byte* values, const tile_masks<ElementBytes>& tile, index_t r, vu32 (&row)[2]) {
   const auto next = [&](int i) TEGULA_LAMBDA_INLINE {  // eight elements
-    const auto bits = static_cast<unsigned>(groups >> (8 * i) & 0xffu);
+    const unsigned bits = tile.groups[r][i];
     const std::byte* at = values;
     values += __builtin_popcount(bits) * ElementBytes;
     if constexpr (ElementBytes == 2) {
@@ -56,13 +64,16 @@ TEGULA_INLINE void expand_row(const std::byte* values, const std::byte* mask, vu
                               _mm_loadl_epi64(reinterpret_cast<const __m128i*>(expansion<1>.control[bits])));
     }
   };
-  const auto sixteen = [&](int i) TEGULA_LAMBDA_INLINE {  // bytes, from `i` on
-    if constexpr (ElementBytes == 2) return next(i / 16);
-    const __m128i low = next(i / 8);
-    return _mm_unpacklo_epi64(low, next(i / 8 + 1));
+  const auto sixteen_bytes = [&](int i) TEGULA_LAMBDA_INLINE {
+    if constexpr (ElementBytes == 2) {
+      return next(i);
+    } else {
+      const __m128i low = next(2 * i);
+      return _mm_unpacklo_epi64(low, next(2 * i + 1));
+    }
   };
   for (int half = 0; half < 2; ++half) {
-    const __m128i low = sixteen(32 * half);
-    row[half] = vu32(_mm256_inserti128_si256(_mm256_castsi128_si256(low), sixteen(32 * half + 16), 1));
+    const __m128i low = sixteen_bytes(2 * half);
+    row[half] = vu32(_mm256_inserti128_si256(_mm256_castsi128_si256(low), sixteen_bytes(2 * half + 1), 1));
   }
 }

@@ -83,7 +83,8 @@ TEGULA_NOINLINE void exact_macrokernel(const block_product& p) noexcept {
   using element = typename F::element;
   p.for_each_block([&](const t::a_block& block, float* c) TEGULA_LAMBDA_INLINE {
     for_each_strip<max_rows, 1>(block.rows, [&](index_t m, auto mr) TEGULA_LAMBDA_INLINE {
-      float_kernel<float, element, mr()>(block.tiles + m * t::row_bytes, block.tile_stride(), 0, p.K, p.panel, c + m * t::NR);
+      float_kernel<float, mr()>(block.tiles + m * t::row_bytes, block.tile_stride(), 0, p.K, weights_in_memory<element>{p.panel},
+                                c + m * t::NR);
     });
   });
 }
@@ -96,8 +97,8 @@ TEGULA_NOINLINE void requantized_macrokernel(const block_product& p) noexcept {
     const byte_chunk w{bytes, scales, k, p.K - k < chunk_k ? p.K : k + chunk_k};
     requantize<F, 128>(p.panel, p.K, w.first_k, w.last_k, bytes, scales);
     p.for_each_block([&](const t::a_block& block, float* c) TEGULA_LAMBDA_INLINE {
-      for_each_strip<byte_rows, 1>(
-          block.rows, [&](index_t m, auto mr) TEGULA_LAMBDA_INLINE { requantized_kernel<mr()>(block, m, w, c + m * t::NR); });
+      for_each_strip<byte_rows, 1>(block.rows,
+                                   [&](index_t m, auto mr) TEGULA_LAMBDA_INLINE { requantized_kernel<mr()>(block, m, w, c + m * t::NR); });
     });
   }
 }
@@ -110,7 +111,8 @@ TEGULA_NOINLINE void bf16_macrokernel(const block_product& p) noexcept {
     const std::byte* pairs = bf16_chunk<F>(p.panel, p.K, k, count, buffer);
     p.for_each_block([&](const t::a_block& block, float* c) TEGULA_LAMBDA_INLINE {
       for_each_strip<max_rows, 1>(block.rows, [&](index_t m, auto mr) TEGULA_LAMBDA_INLINE {
-        float_kernel<bf16, bf16, mr()>(block.tiles + m * t::row_bytes, block.tile_stride(), k, count, pairs, c + m * t::NR);
+        float_kernel<bf16, mr()>(block.tiles + m * t::row_bytes, block.tile_stride(), k, count, weights_in_memory<bf16>{pairs},
+                                 c + m * t::NR);
       });
     });
   }

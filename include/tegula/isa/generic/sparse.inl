@@ -9,55 +9,73 @@ TEGULA_INLINE void unpack_nibbles(const std::byte* plane, std::size_t bytes, int
   for (std::size_t i = 0; i < bytes; i += 4 * lanes) store(out + i, (load<vu32>(plane + i) >> shift) & 0x0f0f0f0fu);
 }
 
+// What a tile's rows are expanded from: its masks as the ISA takes them, its values as words or bytes.
 template <class F>
-class tile_expansion {
+struct tile_source {
   using layout = t::sparse_layout<F>;
   using rows_of = t::sparse_rows<F>;
+  tile_masks<rows_of::element_bytes> masks;
+  const std::byte *stored_masks, *values;
+  alignas(64) std::byte bytes[rows_of::nibbles ? layout::tile_bytes * 2 + 64 : 1];  // of values that are nibbles in memory
+
+  TEGULA_INLINE tile_source(const std::byte* at, const std::byte* end, index_t rows)
+      : masks(at), stored_masks(at), values(at + static_cast<std::size_t>(rows) * sizeof(typename layout::mask)) {
+    if constexpr (rows_of::nibbles) {
+      const auto count = static_cast<std::size_t>(end - values);
+      unpack_nibbles(values, count, 0, bytes);
+      unpack_nibbles(values, count, 4, bytes + count);
+      values = bytes;
+    }
+  }
+};
+
+// Expands the rows of a tile, one after the other. Small, and apart from its source, so that it stays in registers.
+template <class F>
+class tile_expansion {
+  using rows_of = t::sparse_rows<F>;
+  using mask_type = typename t::sparse_layout<F>::mask;
   static constexpr int vectors = 16 / lanes;
+  static constexpr int prefetch_ahead = 8192;
   static constexpr std::uint32_t zeros = rows_of::zero * (rows_of::nibbles ? 0x11111111u : 0x01010101u);
 
  public:
-  TEGULA_INLINE tile_expansion(const std::byte* masks, const std::byte* end, index_t rows)
-      : mask_(masks), value_(masks + static_cast<std::size_t>(rows) * sizeof(typename layout::mask)) {
-    if constexpr (rows_of::nibbles) {
-      const auto bytes = static_cast<std::size_t>(end - value_);
-      unpack_nibbles(value_, bytes, 0, bytes_);
-      unpack_nibbles(value_, bytes, 4, bytes_ + bytes);
-      value_ = bytes_;
-    }
-  }
+  TEGULA_INLINE explicit tile_expansion(const tile_source<F>& source) : source_(source), value_(source.values) {}
   // The next stored row.
-  TEGULA_INLINE void row(std::byte* stored) {
-    vu32 low[vectors], high[vectors];
-    expand(low);
-    if constexpr (rows_of::nibbles) expand(high);
-    TEGULA_UNROLL
-    for (int v = 0; v < vectors; ++v) {
-      if constexpr (rows_of::nibbles) low[v] |= high[v] << 4;
-      store(stored + v * lanes * 4, zeros == 0 ? low[v] : low[v] ^ zeros);
+  TEGULA_INLINE void next(vu32 (&row)[vectors]) {
+    expand(row);
+    if constexpr (rows_of::nibbles) {
+      vu32 high[vectors];
+      expand(high);
+      TEGULA_UNROLL
+      for (int v = 0; v < vectors; ++v) row[v] |= high[v] << 4;
+    }
+    if constexpr (zeros != 0) {
+      TEGULA_UNROLL
+      for (int v = 0; v < vectors; ++v) row[v] ^= zeros;
     }
   }
+  TEGULA_INLINE void next(std::byte* stored) {
+    vu32 row[vectors];
+    next(row);
+    TEGULA_UNROLL
+    for (int v = 0; v < vectors; ++v) store(stored + v * lanes * 4, row[v]);
+  }
+  // The hardware's prefetchers do not follow uneven steps, so every other row fetches a line of what lies ahead.
+  TEGULA_INLINE void prefetch() const { __builtin_prefetch(value_ + prefetch_ahead); }
   static void fill(std::byte* stored, std::size_t bytes) { __builtin_memset(stored, static_cast<int>(zeros & 0xffu), bytes); }
 
  private:
   TEGULA_INLINE void expand(vu32 (&row)[vectors]) {
-    typename layout::mask mask;
-    __builtin_memcpy(&mask, mask_, sizeof mask);
-    expand_row<rows_of::element_bytes>(value_, mask_, row);
-    mask_ += sizeof mask;
+    mask_type mask;
+    __builtin_memcpy(&mask, source_.stored_masks + row_ * static_cast<index_t>(sizeof mask), sizeof mask);
+    expand_row(value_, source_.masks, row_++, row);
     value_ += __builtin_popcountll(mask) * rows_of::element_bytes;
   }
 
-  const std::byte *mask_, *value_;
-  alignas(64) std::byte bytes_[rows_of::nibbles ? layout::tile_bytes * 2 + 64 : 1];  // values that are nibbles in memory
+  const tile_source<F>& source_;
+  const std::byte* value_;
+  index_t row_ = 0;
 };
-
-// Memory's latency at its full speed: the hardware's prefetchers follow streams of even steps only, and records are uneven. (Zen 4, M = 1,
-// bf16 at a density of one half.)
-TEGULA_INLINE void prefetch_records_ahead(const t::tile_record& record) {
-  constexpr int ahead = 8192;
-  for (const std::byte* line = record.at; line < record.end; line += 64) __builtin_prefetch(line + ahead);
-}
 
 template <class F>
 TEGULA_INLINE void expand_tile(const t::tile_record& record, const t::sparse_tile& tile, std::byte* stored) {
@@ -67,12 +85,16 @@ TEGULA_INLINE void expand_tile(const t::tile_record& record, const t::sparse_til
   } else if (record.kind == t::tile_kind::empty) {
     tile_expansion<F>::fill(stored, tile.stored_bytes);
   } else {
-    tile_expansion<F> expansion(at, record.end, tile.rows);
+    const tile_source<F> source(at, record.end, tile.rows);
+    tile_expansion<F> expansion(source);
     constexpr int all = t::sparse_layout<F>::stored_rows;
     if (tile.rows == t::sparse_tile_rows) {
-      unrolled<all>([&](auto r) TEGULA_LAMBDA_INLINE { expansion.row(stored + r() * t::row_bytes); });
+      unrolled<all>([&](auto r) TEGULA_LAMBDA_INLINE {
+        if constexpr (r() % 2 == 0) expansion.prefetch();
+        expansion.next(stored + r() * t::row_bytes);
+      });
     } else {
-      for (std::size_t r = 0; r < tile.stored_bytes; r += t::row_bytes) expansion.row(stored + r);
+      for (std::size_t r = 0; r < tile.stored_bytes; r += t::row_bytes) expansion.next(stored + r);
     }
   }
 }
@@ -85,10 +107,61 @@ TEGULA_NOINLINE void expand_units(const std::byte* panel, index_t K, index_t fir
     for (index_t i = 0; i < unit.tiles(); ++i) {
       const t::sparse_tile tile = unit.tile(i);
       const t::tile_record record(panel, tile.tile);
-      prefetch_records_ahead(record);
       __builtin_memcpy(packed + tile.side_at, record.at, tile.side_bytes);
       expand_tile<F>(record, tile, packed + tile.stored_at);
     }
+  }
+}
+
+// The words of a tile, two k of each column in each row, expanded row by row.
+struct rows_expanded {
+  tile_expansion<bf16>& expansion;
+
+  TEGULA_INLINE void pair(index_t k, int, vf32 (&even)[panel_vectors], vf32 (&odd)[panel_vectors]) const {
+    if (k % 4 == 0) expansion.prefetch();
+    vu32 row[panel_vectors];
+    expansion.next(row);
+    TEGULA_UNROLL
+    for (int v = 0; v < panel_vectors; ++v) weight_rows<bf16>::split(row[v], even[v], odd[v]);
+  }
+  // A tile with an odd end is expanded to memory, so this is never reached.
+  TEGULA_INLINE void single(index_t, int, vf32 (&even)[panel_vectors]) const {
+    for (vf32& e : even) e = vf32{};
+  }
+};
+
+// Float weights that float_kernel gets while they are expanded, 32 of K at a time.
+template <float_format F>
+struct expanded_weights {
+  const std::byte* panel;
+  index_t K, unit;
+
+  template <class Step>
+  TEGULA_INLINE void next(Step step) {
+    const t::sparse_tile tile = t::sparse_unit<F>(K, unit, unit).tile(0);
+    const t::tile_record record(panel, unit++);
+    if constexpr (std::is_same_v<F, bf16>)
+      if (record.kind == t::tile_kind::sparse && tile.rows == t::sparse_tile_rows && K % 2 == 0) {
+        const tile_source<F> source(record.at, record.end, t::sparse_tile_rows);
+        tile_expansion<F> expansion(source);
+        return step(rows_expanded{expansion});
+      }
+    alignas(64) std::byte stored[t::sparse_layout<F>::tile_bytes];
+    expand_tile<F>(record, tile, stored);
+    step(rows_in_memory<typename F::element>{stored});
+  }
+};
+
+// Few rows of A, float weights: expanded and multiplied in one pass.
+template <float_format F, class AElement>
+TEGULA_INLINE void float_from_sparse(const block_product& p) {
+  for (int i = 0; i < p.panels; ++i) {
+    const expanded_weights<F> weights{t::sparse_panel_at(p.panel, i), p.K, 0};
+    p.for_each_block([&](const t::a_block& block, float* c) TEGULA_LAMBDA_INLINE {
+      for_each_strip<wide_rows, 1>(block.rows, [&](index_t m, auto mr) TEGULA_LAMBDA_INLINE {
+        float_kernel<AElement, mr()>(block.tiles + m * t::row_bytes, block.tile_stride(), 0, p.K, weights, c + i * c_stride + m * t::NR);
+      });
+    });
   }
 }
 
@@ -98,6 +171,8 @@ inline constexpr index_t sparse_piece_k = 256, sparse_chunk_k = 1024, sparse_pie
 template <class F, int Panels, auto Dense>
 TEGULA_NOINLINE void sparse_macrokernel(const block_product& p) noexcept {
   using layout = t::sparse_layout<F>;
+  if constexpr (float_format<F> && wide_rows > 0 && Dense == exact_macrokernel<F>)
+    if (p.rows() <= wide_rows) return float_from_sparse<F, float>(p);
   alignas(64) std::byte packed[Panels * t::panel_layout<F>::panel_bytes(sparse_chunk_k)];
   const index_t step = p.rows() <= sparse_piece_rows ? sparse_piece_k : sparse_chunk_k;
   block_product piece = p;
