@@ -11,11 +11,15 @@ namespace tegula::inline TEGULA_ABI::amx {
 
 using namespace avx512;  // the vector vocabulary and generic/, which this ISA contains
 
+#include "expand.inl"
+#include "../generic/sparse.inl"
+
 #include "rows.inl"
 #include "one_plane.inl"
 #include "two_planes.inl"
 #include "groups.inl"
 #include "bf16.inl"
+#include "sparse.inl"
 #include "macrokernel.inl"
 
 // The macro-kernel of a format and mode, and how many panels it takes at a time.
@@ -30,6 +34,17 @@ struct tile_macrokernel_of {
   }();
 };
 
+// Of sparse panels: kernels that expand into their tiles, or the dense kernel, on pieces that are expanded before.
+template <block_format F, compute Mode>
+struct sparse_tile_macrokernel_of {
+  using dense = tile_macrokernel_of<F, Mode>;
+  static constexpr int panels = dense::panels;
+  static constexpr auto call = [] {
+    if constexpr (float_format<F>) return &tile_macrokernel<bf16_kernel<F, sparse_pairs<F>>>;
+    else return &sparse_macrokernel<F, panels, dense::call>;
+  }();
+};
+
 struct kernels : avx512::kernels {
   template <block_format F, compute Mode>
   static constexpr isa runs = float_format<F> && Mode == compute::exact ? isa::avx512 : isa::amx;
@@ -37,8 +52,9 @@ struct kernels : avx512::kernels {
   template <block_format F, compute Mode, bool Sparse, class T, class Epilogue>
   static void run(const t::activation_store& a, t::task_range range, const t::packed_panels& w, matrix_view<T> c,
                   const Epilogue& epilogue) {
+    using kernel = std::conditional_t<Sparse, sparse_tile_macrokernel_of<F, Mode>, tile_macrokernel_of<F, Mode>>;
     if constexpr (runs<F, Mode> != isa::amx) avx512::kernels::run<F, Mode, Sparse>(a, range, w, c, epilogue);
-    else run_kernel<F, tile_macrokernel_of<F, Mode>, Sparse>(a, range, w, c, epilogue);
+    else run_panels<kernel::panels>(a, range, w, c, epilogue, kernel::call);
   }
 };
 

@@ -33,7 +33,17 @@ struct tile_masks {
   }
 };
 
-// In place: a zero-masked expansion waits for what its destination held before, and so waits for nothing but its own load.
+// Elements to where bits of a mask are set. In place: a zero-masked expansion waits for what its destination held before, and so waits for
+// nothing but its own load.
+TEGULA_INLINE vu32 expand(vu32 elements, __mmask32 kept) {
+  asm("vpexpandw %0, %0%{%1%}%{z%}" : "+v"(elements) : "Yk"(kept));
+  return elements;
+}
+TEGULA_INLINE vu32 expand(vu32 elements, __mmask64 kept) {
+  asm("vpexpandb %0, %0%{%1%}%{z%}" : "+v"(elements) : "Yk"(kept));
+  return elements;
+}
+
 template <int ElementBytes>
 TEGULA_INLINE void expand_row(const std::byte* values, const tile_masks<ElementBytes>& tile, index_t r, vu32 (&row)[1]) {
   const std::byte* mask = tile.masks + r * tile.mask_bytes;
@@ -42,11 +52,10 @@ TEGULA_INLINE void expand_row(const std::byte* values, const tile_masks<ElementB
   if constexpr (ElementBytes == 2) {
     __mmask32 kept;
     asm("kmovd %1, %0" : "=k"(kept) : "m"(*reinterpret_cast<const std::uint32_t*>(mask)));
-    asm("vpexpandw %0, %0%{%1%}%{z%}" : "+v"(elements) : "Yk"(kept));
+    row[0] = expand(elements, kept);
   } else {
     __mmask64 kept;
     asm("kmovq %1, %0" : "=k"(kept) : "m"(*reinterpret_cast<const std::uint64_t*>(mask)));
-    asm("vpexpandb %0, %0%{%1%}%{z%}" : "+v"(elements) : "Yk"(kept));
+    row[0] = expand(elements, kept);
   }
-  row[0] = elements;
 }

@@ -27,6 +27,9 @@ struct tile_source {
       values = bytes;
     }
   }
+  // Of rows further down, not of nibbles: where their masks and values start.
+  TEGULA_INLINE tile_source(const std::byte* rows_masks, const std::byte* rows_values)
+      : masks(rows_masks), stored_masks(rows_masks), values(rows_values) {}
 };
 
 // Expands the rows of a tile, one after the other. Small, and apart from its source, so that it stays in registers.
@@ -62,6 +65,8 @@ class tile_expansion {
   }
   // The hardware's prefetchers do not follow uneven steps, so every other row fetches a line of what lies ahead.
   TEGULA_INLINE void prefetch() const { __builtin_prefetch(value_ + prefetch_ahead); }
+  // Of the rows that come next.
+  [[nodiscard]] TEGULA_INLINE const std::byte* values() const { return value_; }
   static void fill(std::byte* stored, std::size_t bytes) { __builtin_memset(stored, static_cast<int>(zeros & 0xffu), bytes); }
 
  private:
