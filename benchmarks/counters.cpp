@@ -17,7 +17,7 @@ void report_gemm(benchmark::State& state, session& s, const gemm_row& row, tg::t
   tg::visit(type, [&](auto format) {
     using F = decltype(format);
     bytes = static_cast<double>(tg::source_row_bytes<F>(s.options.K)) * static_cast<double>(s.options.N);
-    peak = peak_of(s.peaks, isa, mode, tg::quant_format<F>) * 1e9;
+    peak = peak_of(s.peaks, isa, mode, tg::quantized_format<F>) * 1e9;
   });
   const double bandwidth = (s.options.hot ? s.peaks.cache : s.peaks.memory) * 1e9;
   state.counters["GFLOP/s"] = operations / run.seconds / 1e9;

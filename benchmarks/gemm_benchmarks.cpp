@@ -69,7 +69,7 @@ void run_gemm(benchmark::State& state, session& s, const gemm_case& c) {
 
 void register_gemm(session& s, tg::type_id type, tg::index_t M) {
   const char* name = tg::visit(type, [](auto format) { return decltype(format)::name; });
-  const bool quantized = tg::visit(type, [](auto format) { return tg::quant_format<decltype(format)>; });
+  const bool quantized = tg::visit(type, [](auto format) { return tg::quantized_format<decltype(format)>; });
   for (const tg::isa isa : s.options.isas)
     for (const tg::compute mode : s.options.modes) {
       if (mode == tg::compute::requantized && !quantized) continue;

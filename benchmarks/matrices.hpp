@@ -20,17 +20,23 @@ void for_each_format(Function function) {
 }
 
 // Random bits with scales that are small normal numbers: every bit pattern of the quants is a weight.
-template <tg::quant_format F>
+template <tg::quantized_format F>
 byte_vector random_blocks(tg::index_t rows, tg::index_t K) {
   byte_vector bytes(static_cast<std::size_t>(rows) * tg::source_row_bytes<F>(K));
   std::mt19937_64 random(1);
   for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<unsigned char>(random() >> 56);
-  for (std::size_t block = 0; block < bytes.size(); block += static_cast<std::size_t>(F::block_bytes))
-    for (const int at : {F::d_at, F::m_at})
-      if (at >= 0) {
-        const tg::f16 scale(std::uniform_real_distribution<float>(0.001f, 0.01f)(random));
-        std::memcpy(&bytes[block + static_cast<std::size_t>(at)], &scale, sizeof scale);
-      }
+  const auto put_scale = [&]<class Scale>(std::size_t at, Scale) {
+    const Scale scale(std::uniform_real_distribution<float>(0.001f, 0.01f)(random));
+    std::memcpy(&bytes[at], &scale, sizeof scale);
+  };
+  for (std::size_t block = 0; block < bytes.size(); block += static_cast<std::size_t>(F::block_bytes)) {
+    if constexpr (tg::byte_format<F>) {
+      put_scale(block + F::d_at, float{});
+    } else {
+      put_scale(block + F::d_at, tg::f16{});
+      if constexpr (F::m_at >= 0) put_scale(block + F::m_at, tg::f16{});
+    }
+  }
   return bytes;
 }
 

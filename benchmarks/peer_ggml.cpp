@@ -53,7 +53,8 @@ const std::vector<weight_buffer>& weight_buffers() {
     ggml_cpu_init();
     std::vector<weight_buffer> found{{ggml_backend_cpu_buffer_type(), peer_name}};
     ggml_backend_reg_t cpu = ggml_backend_cpu_reg();
-    const auto extra = reinterpret_cast<ggml_backend_dev_get_extra_bufts_t>(ggml_backend_reg_get_proc_address(cpu, "ggml_backend_dev_get_extra_bufts"));
+    const auto extra =
+        reinterpret_cast<ggml_backend_dev_get_extra_bufts_t>(ggml_backend_reg_get_proc_address(cpu, "ggml_backend_dev_get_extra_bufts"));
     ggml_backend_buffer_type_t* types = extra == nullptr ? nullptr : extra(ggml_backend_reg_dev_get(cpu, 0));
     for (; types != nullptr && *types != nullptr; ++types) {
       std::string name = ggml_backend_buft_name(*types);
@@ -192,6 +193,7 @@ void run_peer(benchmark::State& state, session& s, const peer_case& c) {
 }  // namespace
 
 void register_peer(session& s, tg::type_id type, tg::index_t M) {
+  if (type.value >= GGML_TYPE_COUNT) return;  // tegula's own
   const char* name = tg::visit(type, [](auto format) { return decltype(format)::name; });
   for (const weight_buffer& buffer : weight_buffers()) {
     if (!accepts(buffer, s.options, type, M)) continue;

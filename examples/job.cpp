@@ -68,8 +68,8 @@ verdict judge(const gguf::tensor& t, tg::compute mode) {
   if (t.n_dims < 2) return verdict::vector;
   if (t.dims[2] != 1 || t.dims[3] != 1) return verdict::stack;
   const tg::type_id type{t.type};
-  if (!tg::supported(type)) return verdict::unsupported;
-  const bool quantized = tg::visit(type, [](auto format) { return tg::quant_format<decltype(format)>; });
+  if (gguf::find_type(t.type) == nullptr || !tg::supported(type)) return verdict::unsupported;
+  const bool quantized = tg::visit(type, [](auto format) { return tg::quantized_format<decltype(format)>; });
   return quantized || mode != tg::compute::requantized ? verdict::multiply : verdict::no_mode;
 }
 

@@ -1,4 +1,4 @@
-// gemm() and dequantize(): check the arguments, bring A into the kernels' form, hand tasks to the executor.
+// gemm(), dequantize() and quantize(): check the arguments, bring A into the kernels' form, hand tasks to the executor.
 #pragma once
 
 #include <array>
@@ -54,7 +54,7 @@ constexpr a_kind a_kind_for(compute mode) {
   if (mode == compute::bf16) return a_kind::bf16;
   if (mode == compute::requantized && float_format<F>)
     fail_argument(F::name, " weights have no ", name_of(mode), " mode: it is for quantized types");
-  return quant_format<F> ? a_kind::int8 : a_kind::f32;
+  return quantized_format<F> ? a_kind::int8 : a_kind::f32;
 }
 
 // auto_ may only choose among modes whose numerics the caller has agreed to; so far exact is never the worse choice by much.
@@ -72,6 +72,8 @@ template <>
 inline constexpr index_t vector_rows<q4_1> = 16;
 template <>
 inline constexpr index_t vector_rows<q8_0> = 16;
+template <>
+inline constexpr index_t vector_rows<q8_256> = 1;
 
 // Only in exact mode, where they compute the same bits: a result must not depend on M.
 template <block_format F, compute Mode>
@@ -259,7 +261,7 @@ void gemm(const quantized_activations& a, const W& w, matrix_view<T> c, const Ep
     detail::check_shapes(a, w, c);
     const compute mode = detail::mode_for<format>(a, options);
     if (mode == compute::bf16) return detail::run_product<compute::bf16>(a, w, c, epilogue, executor, options);
-    if constexpr (quant_format<format>)
+    if constexpr (quantized_format<format>)
       if (mode == compute::requantized) return detail::run_product<compute::requantized>(a, w, c, epilogue, executor, options);
     detail::run_product<compute::exact>(a, w, c, epilogue, executor, options);
   }
@@ -292,18 +294,35 @@ void gemm(const A& a, const W& w, matrix_view<T> c, gemm_options options = {}) {
 
 namespace detail {
 
-template <block_format F, class Executor>
-void dequantize_on(isa which, const void* blocks, float* out, index_t count, Executor& executor) {
-  if (count > 0 && (blocks == nullptr || out == nullptr)) fail_argument("dequantize ", count, " weights of ", F::name, " without data");
+// Calls function(kernels, first, count) for pieces of `count` weights, tasks of the executor. `what`: the caller, for errors.
+template <block_format F, class Executor, class Function>
+void for_each_piece(const char* what, isa which, const void* blocks, const float* floats, index_t count, Executor& executor,
+                    Function function) {
+  if (count > 0 && (blocks == nullptr || floats == nullptr)) fail_argument(what, " ", count, " weights of ", F::name, " without data");
   if (count < 0 || count % traits<F>::block_k != 0)
-    fail_argument("dequantize ", count, " weights of ", F::name, ": must be a multiple of the block, ", traits<F>::block_k);
+    fail_argument(what, " ", count, " weights of ", F::name, ": must be a multiple of the block, ", traits<F>::block_k);
   constexpr index_t piece = 1 << 14;
-  const auto* source = static_cast<const std::byte*>(blocks);
   with_kernels(which, [&](auto kernels) {
     executor.parallel_for((count + piece - 1) / piece, [&](index_t i) {
       const index_t first = i * piece, rest = count - first;
-      kernels.template dequantize<F>(source + source_row_bytes<F>(first), out + first, rest < piece ? rest : piece);
+      function(kernels, first, rest < piece ? rest : piece);
     });
+  });
+}
+
+template <block_format F, class Executor>
+void dequantize_on(isa which, const void* blocks, float* out, index_t count, Executor& executor) {
+  const auto* source = static_cast<const std::byte*>(blocks);
+  for_each_piece<F>("dequantize", which, blocks, out, count, executor, [&](auto kernels, index_t first, index_t n) {
+    kernels.template dequantize<F>(source + source_row_bytes<F>(first), out + first, n);
+  });
+}
+
+template <byte_format F, class Executor>
+void quantize_on(isa which, const float* weights, void* blocks, index_t count, Executor& executor) {
+  auto* target = static_cast<std::byte*>(blocks);
+  for_each_piece<F>("quantize", which, blocks, weights, count, executor, [&](auto kernels, index_t first, index_t n) {
+    kernels.template quantize<F>(weights + first, target + source_row_bytes<F>(first), n);
   });
 }
 
@@ -328,6 +347,19 @@ void dequantize(type_id type, const void* blocks, float* out, index_t count, Exe
 }
 inline void dequantize(type_id type, const void* blocks, float* out, index_t count, gemm_options options = {}) {
   dequantize(type, blocks, out, count, serial_executor{}, options);
+}
+
+// `count` floats to blocks of F, a byte_format: per 256, in f32, d = max * (1 / 127) and q = rint(x * (127 / max)), to nearest, ties to
+// even, -127 .. 127. A block whose max is below 2^-72 becomes zeros; one with an Inf or NaN gets d = NaN and zeros. The same bits on every
+// ISA; executor, options and errors as for dequantize.
+template <byte_format F, executor Executor>
+void quantize(const float* weights, void* blocks, index_t count, Executor&& executor, gemm_options options = {}) {
+  detail::quantize_on<F>(detail::resolve_isa(options.isa), weights, blocks, count, executor);
+}
+template <byte_format F>
+void quantize(const float* weights, void* blocks, index_t count, gemm_options options = {}) {
+  const serial_executor serial;
+  detail::quantize_on<F>(detail::resolve_isa(options.isa), weights, blocks, count, serial);
 }
 
 }  // namespace tegula::inline TEGULA_ABI

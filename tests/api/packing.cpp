@@ -118,8 +118,8 @@ TEST_CASE("visit and supported know the list of types", "[types]") {
     CHECK(tg::supported(type.id));
     CHECK(std::string(tg::visit(type.id, [](auto format) { return decltype(format)::name; })) == type.name);
   }
-  const std::pair<int, const char*> by_number[] = {{0, "f32"},  {1, "f16"},   {30, "bf16"}, {2, "q4_0"}, {3, "q4_1"},
-                                                   {8, "q8_0"}, {12, "q4_k"}, {13, "q5_k"}, {14, "q6_k"}};
+  const std::pair<int, const char*> by_number[] = {{0, "f32"},  {1, "f16"},   {30, "bf16"}, {2, "q4_0"},  {3, "q4_1"},
+                                                   {8, "q8_0"}, {12, "q4_k"}, {13, "q5_k"}, {14, "q6_k"}, {0x10000, "q8_256"}};
   for (const auto& [number, name] : by_number) CHECK(std::string(info_of(tg::type_id{number}).name) == name);
   CHECK(!tg::supported(tg::type_id{9999}));
   CHECK(!tg::supported(tg::type_id{-1}));

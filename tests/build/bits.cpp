@@ -97,6 +97,18 @@ void print_dequantized(tg::index_t K) {
   line.print();
 }
 
+template <tg::byte_format F>
+void print_quantized(tg::index_t count) {
+  const auto values = activations<float>(1, count, 7);
+  result line(std::string(F::name) + " quantize");
+  for_each_isa([&](tg::isa which) {
+    std::vector<unsigned char> blocks(tg::source_row_bytes<F>(count));
+    tg::quantize<F>(values.data(), blocks.data(), count, {.isa = which, .compute = {}});
+    line.add(which, hash(blocks));
+  });
+  line.print();
+}
+
 template <class F>
 void check_unpack(tg::index_t N, tg::index_t K) {
   const auto blocks = weights<F>(N, K, 41);
@@ -124,6 +136,7 @@ void print_format() {
     print_product<F, tg::bf16, tg::f16>("bf16 to f16", {33, 16, 256}, mode, tg::identity_epilogue{});
   }
   print_dequantized<F>(any_k ? 77 : 512);
+  if constexpr (tg::byte_format<F>) print_quantized<F>(19 * 256);
   check_unpack<F>(19, 768 - less);
 }
 

@@ -43,7 +43,11 @@ template <tg::block_format F>
 std::vector<unsigned char> weights(tg::index_t N, tg::index_t K, std::uint64_t seed) {
   generator g(seed);
   std::vector<unsigned char> data(tg::source_row_bytes<F>(K) * static_cast<std::size_t>(N));
-  if constexpr (tg::quant_format<F>) {
+  if constexpr (tg::byte_format<F>) {
+    for (unsigned char& byte : data) byte = static_cast<unsigned char>(g.below(256));
+    for (std::size_t at = 0; at < data.size(); at += static_cast<std::size_t>(F::block_bytes))
+      put(&data[at + static_cast<std::size_t>(F::d_at)], single(g));
+  } else if constexpr (tg::quant_format<F>) {
     for (unsigned char& byte : data) byte = static_cast<unsigned char>(g.below(256));
     for (std::size_t at = 0; at < data.size(); at += static_cast<std::size_t>(F::block_bytes)) {
       const std::uint16_t scale = half(g);

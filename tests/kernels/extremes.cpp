@@ -119,6 +119,20 @@ TEST_CASE("extreme scales", "[extremes]") {
   }
 }
 
+// What no f16 holds: denormal floats, beyond 2^16, a full significand.
+TEST_CASE("extreme f32 scales", "[extremes]") {
+  constexpr float scales[] = {0x1p-149f,      -0x1.fffffcp-127f, 0x1p-126f,       0x1.fffffep-40f,
+                              0x1.fffffep15f, 0x1.234566p40f,    0x1.fffffep127f, -0x1p127f};
+  for (const block_info& type : all_types()) {
+    if (!type.wide_d) continue;
+    const tg::index_t K = some_k(type), N = 37, row_blocks = K / type.block_k;
+    bytes blocks = random_blocks(type, N, K, 5);
+    for (tg::index_t i = 0; i < 8; ++i)
+      std::memcpy(blocks.data() + ((4 * i + 1) * row_blocks + i % row_blocks) * type.block_bytes + type.d_at, &scales[i], 4);
+    check_bits(type, random_activations(7, K, 2), 7, blocks, N, K);
+  }
+}
+
 TEST_CASE("activations from denormal to huge", "[extremes]") {
   for (const block_info& type : all_types()) {
     if (!type.quantized) continue;

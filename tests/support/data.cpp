@@ -1,5 +1,7 @@
 #include "data.hpp"
 
+#include <tegula/core/types.hpp>
+
 #include <cstring>
 
 namespace tests {
@@ -8,8 +10,10 @@ namespace {
 
 template <class F>
 block_info describe() {
-  block_info b{F::id, F::name, tg::detail::traits<F>::block_k, tg::detail::traits<F>::block_bytes, tg::quant_format<F>};
-  if constexpr (tg::quant_format<F>) b.d_at = F::d_at, b.m_at = F::m_at;
+  block_info b{F::id, F::name, tg::detail::traits<F>::block_k, tg::detail::traits<F>::block_bytes, tg::quantized_format<F>};
+  if constexpr (tg::quantized_format<F>) b.d_at = F::d_at;
+  if constexpr (tg::quant_format<F>) b.m_at = F::m_at;
+  b.wide_d = tg::byte_format<F>;
   return b;
 }
 
@@ -33,7 +37,13 @@ const std::vector<block_info>& all_types() {
 }
 
 void set_half(bytes& blocks, const block_info& type, tg::index_t block, int at, std::uint16_t bits) {
-  std::memcpy(blocks.data() + block * type.block_bytes + at, &bits, sizeof bits);
+  unsigned char* to = blocks.data() + block * type.block_bytes + at;
+  if (type.wide_d && at == type.d_at) {
+    const float value = tg::widen_f16(bits);
+    std::memcpy(to, &value, sizeof value);
+  } else {
+    std::memcpy(to, &bits, sizeof bits);
+  }
 }
 
 bytes random_blocks(const block_info& type, tg::index_t N, tg::index_t K, std::uint64_t seed) {

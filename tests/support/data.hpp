@@ -33,7 +33,8 @@ struct block_info {
   const char* name = "";
   tg::index_t block_k = 1, block_bytes = 0;
   bool quantized = false;
-  int d_at = -1, m_at = -1;  // bytes of a block where f16 scales stand
+  int d_at = -1, m_at = -1;  // bytes of a block where scales stand, f16
+  bool wide_d = false;       // d is an f32
 
   [[nodiscard]] std::size_t bytes(tg::index_t N, tg::index_t K) const { return static_cast<std::size_t>(N * (K / block_k) * block_bytes); }
 };
@@ -48,7 +49,7 @@ bytes random_blocks(const block_info& type, tg::index_t N, tg::index_t K, std::u
 // M x K values in [-1, 1), with rows of very different size.
 std::vector<float> random_activations(tg::index_t M, tg::index_t K, std::uint64_t seed);
 
-// Sets an f16 of block number `block`.
+// Sets an f16 of block number `block`; where the block has an f32, to the same value.
 void set_half(bytes& blocks, const block_info& type, tg::index_t block, int at, std::uint16_t bits);
 
 }  // namespace tests

@@ -92,6 +92,17 @@ block q8_0(const unsigned char* p) {
   return b;
 }
 
+// tegula's own.
+block q8_256(const unsigned char* p) {
+  block b{256, 256};
+  std::memcpy(&b.d, p, 4);
+  b.least = -128;
+  b.most = 127;
+  b.scales[0] = 1;
+  for (std::size_t i = 0; i < 256; ++i) b.quants[i] = signed_byte(p[4 + i]);
+  return b;
+}
+
 // d, dmin and the twelve bytes of 6-bit scales and minima that Q4_K and Q5_K share.
 block with_k_scales(const unsigned char* p, int most) {
   block b{256, 32};
@@ -151,6 +162,7 @@ std::optional<block> decode(tg::type_id type, const unsigned char* bytes) {
     case 12: return q4_k(bytes);
     case 13: return q5_k(bytes);
     case 14: return q6_k(bytes);
+    case 0x10000: return q8_256(bytes);
     default: return std::nullopt;
   }
 }

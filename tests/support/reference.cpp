@@ -97,6 +97,7 @@ float_group group_of(const block& b, int g) {
 }
 
 int8_weights requantize(const block* blocks, tg::index_t count) {
+  if (blocks->group_k == 256) return {blocks->quants, blocks->d};  // bytes with one scale already
   float bound = 0x1p-24f;
   bool finite = true;
   for (const block* b = blocks; b < blocks + count; ++b)
@@ -242,6 +243,7 @@ bounded product(const float* a, const weights& w, tg::index_t n, tg::compute mod
     }
     if (mode != tg::compute::requantized || !w.has_order()) continue;
     const block* first = w.blocks(n) + k0 / w.type().block_k;
+    if (first->group_k == 256) continue;  // bytes already
     const double error = 0.5 + (std::max(-first->least, first->most) + 1) / 512. + 0x1p-13;
     const double scale = static_cast<double>(requantize(first, (end - k0) / w.type().block_k).scale);
     for (tg::index_t k = k0; k < end; ++k) byte_errors += (std::fabs(static_cast<double>(a[k])) + max / 127) * scale * error;

@@ -12,7 +12,7 @@ namespace tegula::inline TEGULA_ABI {
 
 using index_t = std::int64_t;
 
-// A tensor type by the number that ggml and GGUF give it.
+// A tensor type by the number that ggml and GGUF give it. Numbers from 65,536 on are tegula's own: no GGUF file has them.
 struct type_id {
   std::uint32_t value = 0;
   // A number outside 32 bits becomes one that no type has.

@@ -10,6 +10,7 @@
 #include "q5_k.hpp"
 #include "q6_k.hpp"
 #include "q8_0.hpp"
+#include "q8_256.hpp"
 
 namespace tegula::inline TEGULA_ABI {
 
@@ -18,7 +19,8 @@ struct format_list {};
 
 using all_formats = format_list<f32, f16, bf16,    //
                                 q4_0, q4_1, q8_0,  //
-                                q4_k, q5_k, q6_k>;
+                                q4_k, q5_k, q6_k,  //
+                                q8_256>;
 
 namespace detail {
 

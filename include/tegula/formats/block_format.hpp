@@ -1,7 +1,8 @@
 // What a weight format is: a plain struct of constants that says where a ggml block keeps its quants and its scales. It holds
 // no intrinsic and no loop: packing, decoding and the kernels of every ISA are derived from these constants.
 //
-// Two kinds exist. A float_format is an element type (f32, f16, bf16). A quant_format has blocks of block_k weights:
+// Three kinds exist. A float_format is an element type (f32, f16, bf16). A byte_format has blocks of 256 signed bytes with a float scale,
+// weight = d * q: its products are int8 products as they stand. A quant_format has blocks of block_k weights:
 //
 //   weight = d * scale[g] * (quant - offset)  [ - dmin * min[g]   integer_scales: 8-bit scales per group, d per block ]
 //   weight = d * (quant - offset)             [ + m               float_scales:   a group is a block                  ]
@@ -67,7 +68,20 @@ template <class F>
 concept float_scales = quant_format<F> && !integer_scales<F>;
 
 template <class F>
-concept block_format = float_format<F> || quant_format<F>;
+concept byte_format = requires {
+  { F::id } -> std::convertible_to<type_id>;
+  { F::name } -> std::convertible_to<const char*>;
+  { F::block_k } -> std::convertible_to<int>;      // 256
+  { F::block_bytes } -> std::convertible_to<int>;
+  { F::d_at } -> std::convertible_to<int>;         // byte of the block where the f32 scale stands
+  { F::quants_at } -> std::convertible_to<int>;    // where the quants start, in the order of k
+};
+
+template <class F>
+concept quantized_format = quant_format<F> || byte_format<F>;
+
+template <class F>
+concept block_format = float_format<F> || quantized_format<F>;
 
 namespace detail {
 
@@ -128,6 +142,16 @@ struct traits<F> {
   static_assert(has_min ? F::group_k == 32 && F::offset == 0 : integer_scales<F> != (F::group_k == 32),
                 "kernels know minima over groups of 32, and integer scales without minima over groups of 16");
   static_assert(covers_block<F>(), "planes, scales, d and m must cover every bit of the block once");
+};
+
+template <byte_format F>
+struct traits<F> {
+  static constexpr int block_k = F::block_k, super_k = F::block_k;
+  static constexpr int block_bytes = F::block_bytes;
+
+  static_assert(block_k == 256, "activations have a scale per 256 as well: products are of whole blocks");
+  static_assert(block_bytes == 260 && (F::d_at == 0 ? F::quants_at == 4 : F::d_at == 256 && F::quants_at == 0),
+                "d and the quants must cover the block");
 };
 
 }  // namespace detail

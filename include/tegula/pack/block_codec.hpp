@@ -2,6 +2,7 @@
 // Both directions read the same constants of the format, so they cannot disagree.
 #pragma once
 
+#include <cstddef>
 #include <cstring>
 #include <type_traits>
 #include <utility>
@@ -175,12 +176,30 @@ TEGULA_INLINE void for_each_unit(index_t K, column_range n, Move move) {
   for (std::size_t i = 0; i < n.count; ++i)
     move(i * row + units * unit, (units * NR + n.first + i) * unit, std::integral_constant<std::size_t, size>{});
 }
-template <float_format F>
+
+// The same of bytes: scales, and four k.
+template <byte_format F, class Move>
+TEGULA_INLINE void for_each_unit(index_t K, column_range n, Move move) {
+  constexpr std::integral_constant<std::size_t, 4> unit;
+  const auto blocks = static_cast<std::size_t>(K / F::block_k);
+  for (std::size_t b = 0; b < blocks; ++b)
+    for (std::size_t i = 0; i < n.count; ++i) {
+      const std::size_t block = (i * blocks + b) * F::block_bytes, column = b * sizeof(byte_block) + (n.first + i) * unit;
+      move(block + F::d_at, column + offsetof(byte_block, scales), unit);
+#pragma GCC unroll 8
+      for (std::size_t r = 0; r < F::block_k / 4; ++r)
+        move(block + F::quants_at + r * unit, column + offsetof(byte_block, rows) + r * row_bytes, unit);
+    }
+}
+
+template <block_format F>
+  requires(!quant_format<F>)
 void pack_columns(const unsigned char* rows, index_t K, std::byte* panel, column_range n) noexcept {
   for_each_unit<F>(
       K, n, [&](std::size_t from, std::size_t to, auto bytes) TEGULA_LAMBDA_INLINE { std::memcpy(panel + to, rows + from, bytes()); });
 }
-template <float_format F>
+template <block_format F>
+  requires(!quant_format<F>)
 void unpack_columns(const std::byte* panel, column_range n, index_t K, unsigned char* rows) noexcept {
   for_each_unit<F>(
       K, n, [&](std::size_t to, std::size_t from, auto bytes) TEGULA_LAMBDA_INLINE { std::memcpy(rows + to, panel + from, bytes()); });

@@ -14,6 +14,8 @@
 // nibbles). With several planes plane_k is 32. So whoever goes through a panel by groups reads upwards, and the hardware's
 // prefetchers keep up; scales that stood behind the quants, or planes of 256 weights each, cost Q6_K a third of the memory's speed.
 //
+// A panel of bytes is a sequence of byte_blocks, 256 weights of K each, all in order.
+//
 // A float panel is [k][n] (f32, f16) or [k / 2][n][k % 2] (bf16, a tile row of TDPBF16PS; an odd last k is paired with zeros).
 // Columns beyond N are zero. Padding: 32 bytes in 3,392 for Q6_K, none for the other formats but at a panel's end.
 #pragma once
@@ -89,6 +91,18 @@ struct panel_layout<F> {
     const index_t rest = K / F::block_k - s * facts::super_blocks;
     return static_cast<std::size_t>(rest < facts::super_blocks ? rest : facts::super_blocks);
   }
+};
+
+// 256 weights of K of a panel as int8, weight = scale * byte: what a byte_format is packed as, and what requantized mode makes of others.
+struct byte_block {
+  static constexpr int k = 256;
+  alignas(row_bytes) float scales[NR];
+  std::byte rows[k / 4][row_bytes];  // [k / 4][column][k % 4]
+};
+
+template <byte_format F>
+struct panel_layout<F> {
+  static constexpr std::size_t panel_bytes(index_t K) { return static_cast<std::size_t>(K / F::block_k) * sizeof(byte_block); }
 };
 
 template <float_format F>

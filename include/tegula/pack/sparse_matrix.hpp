@@ -9,7 +9,7 @@
 namespace tegula::inline TEGULA_ABI {
 
 // The formats that sparse matrices hold.
-using sparse_formats = format_list<f16, bf16, q4_0, q8_0, q4_k>;
+using sparse_formats = format_list<f16, bf16, q4_0, q8_0, q4_k, q8_256>;
 
 namespace detail {
 

@@ -17,6 +17,7 @@
 #pragma once
 
 #include <bit>
+#include <cstddef>
 #include <cstring>
 
 #include "panel.hpp"
@@ -65,6 +66,17 @@ struct sparse_rows<F> {
 
   static constexpr std::size_t side_bytes(index_t k) { return panel_layout<F>::quants_at(static_cast<std::size_t>(k / F::block_k)); }
   static constexpr std::size_t unit_at(index_t unit) { return panel_layout<F>::super_at(unit); }
+};
+
+template <byte_format F>
+struct sparse_rows<F> {
+  static constexpr int element_bytes = 1;
+  static constexpr bool nibbles = false;
+  static constexpr unsigned char zero = 0;
+  static constexpr index_t unit_k = F::block_k, row_k = 4;
+
+  static constexpr std::size_t side_bytes(index_t) { return offsetof(byte_block, rows); }
+  static constexpr std::size_t unit_at(index_t unit) { return static_cast<std::size_t>(unit) * sizeof(byte_block); }
 };
 
 template <class F>

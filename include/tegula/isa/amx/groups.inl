@@ -60,9 +60,7 @@ struct quadrant_drain {
   vf32 d[unit_groups], m[unit_groups];
 
   TEGULA_INLINE quadrant_drain(const pending_unit<group_scales>& to, group_scratch& from, index_t parity, int q)
-      : c(to.rows.c + q % 2 * c_stride + q / 2 * tile_rows * t::NR),
-        da(to.rows.scales(q / 2, to.k)),
-        sums32(to.rows.sums32(q / 2, to.k)) {
+      : c(to.rows.c + q % 2 * c_stride + q / 2 * tile_rows * t::NR), da(to.rows.scales(q / 2, to.k)), sums32(to.rows.sums32(q / 2, to.k)) {
     TEGULA_UNROLL
     for (int g = 0; g < unit_groups; ++g) {
       sums[g] = from.at(q, g, parity);

@@ -28,7 +28,7 @@ struct tile_macrokernel_of {
   static constexpr int panels = Mode == compute::exact && integer_scales<F> ? 1 : 2;
   static constexpr auto call = [] {
     if constexpr (Mode == compute::bf16) return &tile_macrokernel<bf16_kernel<F>>;
-    else if constexpr (Mode == compute::requantized) return &tile_macrokernel<byte_kernel<F>>;
+    else if constexpr (Mode == compute::requantized || byte_format<F>) return &tile_macrokernel<byte_kernel<F>>;
     else if constexpr (float_scales<F>) return &tile_macrokernel<group_kernel<F>>;
     else return &tile_macrokernel<plane_kernel<F>>;
   }();
@@ -41,6 +41,7 @@ struct sparse_tile_macrokernel_of {
   static constexpr int panels = dense::panels;
   static constexpr auto call = [] {
     if constexpr (float_format<F>) return &tile_macrokernel<bf16_kernel<F, sparse_pairs<F>>>;
+    else if constexpr (byte_format<F> && Mode != compute::bf16) return &tile_macrokernel<byte_kernel<F, sparse_bytes<F>>>;
     else return &sparse_macrokernel<F, panels, dense::call>;
   }();
 };

@@ -1,26 +1,32 @@
-// Requantized mode: weights are bytes with one scale a column per 256 of K, so a sum stays in the tiles over 256; two panels share the
-// tiles of A. Drained once per 256:  C = fma(float(S) * scale, da, C).
+// Requantized mode, and byte_formats: weights are bytes with one scale a column per 256 of K, so a sum stays in the tiles over 256; two
+// panels share the tiles of A. Drained once per 256:  C = fma(float(S) * scale, da, C).
 // Included inside namespace tegula::amx and its target region.
 //
 // Bound, cycles per 16 x 16 x 256: TMUL 64; loads 52, 4 tiles, S and C of every row and da of two; stores 32; vector 24, and for
 // unpacking some 7,000 / rows of A.
 
-// B of 256 of K of two panels, unpacked; zeros behind K.
+// Of 256 of K of two panels.
 struct byte_tile_scales {
   alignas(64) float of[2][t::NR];  // [panel]
 };
-struct byte_tiles {
-  alignas(64) std::byte bytes[2][t::scale_k * t::NR];  // [panel]
-  byte_tile_scales scales;
-};
 
-// Makes the bytes of two panels, eight tile rows a step: where planes stand in 32 of K together, each row's shift is a constant.
+// Where the bytes of two panels come from: `tiles` of a unit, made in so many `steps` a panel.
+template <quantized_format F>
+struct byte_source;
+
+// Unpacked, eight tile rows a step: where planes stand in 32 of K together, each row's shift is a constant. Zeros behind K.
 template <quant_format F>
-struct byte_unpacker {
-  static constexpr unsigned step_k = 32, steps = t::scale_k / step_k;  // of a panel
+struct byte_source<F> {
+  static constexpr unsigned step_k = 32, steps = t::scale_k / step_k;
+  struct tiles {
+    alignas(64) std::byte bytes[2][t::scale_k * t::NR];  // [panel]
+    byte_tile_scales scales;
+  };
   byte_scales<F, 0> by;
 
-  TEGULA_INLINE void step(const block_product& p, index_t unit, index_t i, byte_tiles& b) {
+  TEGULA_INLINE static const std::byte* bytes(const block_product&, index_t, index_t panel, const tiles& b) { return b.bytes[panel]; }
+
+  TEGULA_INLINE void step(const block_product& p, index_t unit, index_t i, tiles& b) {
     const unsigned within = static_cast<unsigned>(i) % steps * step_k;
     const index_t index = i / steps, first_k = unit * t::scale_k;
     const std::byte* panel = panel_of<F>(p, index);
@@ -43,6 +49,28 @@ struct byte_unpacker {
         requantize_row<F, rotation>(rows, first + r, scale, bytes + r * tile_row_bytes);
       }
     }
+  }
+};
+
+// The panels themselves.
+template <byte_format F>
+struct byte_source<F> {
+  static constexpr unsigned steps = 1;
+  struct tiles {
+    byte_tile_scales scales;
+  };
+
+  TEGULA_INLINE static const std::byte* bytes(const block_product& p, index_t unit, index_t panel, const tiles&) {
+    return block(p, unit, panel).rows[0];
+  }
+
+  TEGULA_INLINE void step(const block_product& p, index_t unit, index_t panel, tiles& b) const {
+    store(b.scales.of[panel], load<vf32>(block(p, unit, panel).scales));
+  }
+
+ private:
+  TEGULA_INLINE static const t::byte_block& block(const block_product& p, index_t unit, index_t panel) {
+    return byte_blocks(panel_of<F>(p, panel))[unit];
   }
 };
 
@@ -81,12 +109,12 @@ struct byte_drain {
 
 // A unit: 32 rows x 2 panels x 256. An accumulator of the unit before is stored just before its register's first product, four
 // products after its last, and the rows of that unit are drained between the others.
-template <quant_format F>
+template <quantized_format F, class Source = byte_source<F>>
 struct byte_kernel {
-  using tiles = byte_tiles;
+  using unpacker = Source;
+  using tiles = typename unpacker::tiles;
   using scales = byte_tile_scales;
   using scratch = byte_scratch;
-  using unpacker = byte_unpacker<F>;
   static constexpr index_t unit_k = t::scale_k, chunk = chunk_k / unit_k, rides = 4;
   static constexpr index_t unpack_steps(index_t) { return 2 * unpacker::steps; }
   static constexpr scales nothing{};
@@ -94,8 +122,9 @@ struct byte_kernel {
   TEGULA_INLINE static void start(const row_pair&) {}
 
   template <class Ride>
-  TEGULA_INLINE static void multiply(const block_product&, const row_pair& a, index_t k, const tiles& b, scratch& s, index_t,
+  TEGULA_INLINE static void multiply(const block_product& p, const row_pair& a, index_t k, const tiles& b, scratch& s, index_t,
                                      const pending_unit<scales>& before, Ride& ride) {
+    const std::byte *b0 = unpacker::bytes(p, k / unit_k, 0, b), *b1 = unpacker::bytes(p, k / unit_k, 1, b);
     const byte_drain drain(before, s);
     unrolled<4>([&](auto step) TEGULA_LAMBDA_INLINE {
       constexpr int kt = step();
@@ -103,11 +132,11 @@ struct byte_kernel {
         if constexpr (kt > 0) drain.rows((4 * kt - 4 + product) * 32 / 12, (4 * kt - 3 + product) * 32 / 12);
       };
       tile_load<4>(a.tile(0, k / 64 + kt));
-      tile_load<6>(b.bytes[0] + kt * tile_bytes);
+      tile_load<6>(b0 + kt * tile_bytes);
       next<kt, 0>(s);
       signed_bytes::multiply<0, 4, 6>();
       drain_beside(0);
-      tile_load<7>(b.bytes[1] + kt * tile_bytes);
+      tile_load<7>(b1 + kt * tile_bytes);
       next<kt, 1>(s);
       signed_bytes::multiply<1, 4, 7>();
       drain_beside(1);

@@ -1,14 +1,14 @@
-// B of sparse panels (pack/sparse_panel.hpp): expanded into the tiles of the next unit of K, eight rows a step, between products like all
+// B of sparse panels (pack/sparse_panel.hpp): expanded into the tiles of the next unit of K, a tile a step, between products like all
 // unpacking. Included inside namespace tegula::amx and its target region.
 //
-// Bound, cycles per 8 rows of 64 bytes: 16 of ports 0 and 5, two uops each a row, whatever the density.
+// Bound, cycles per tile of 16 rows, whatever its density: ports 0 and 5 32, two uops each a row; front end 26.
 
 // Panel i of a sparse product; the first in place of one that is not there.
 TEGULA_INLINE const std::byte* sparse_panel_of(const block_product& p, index_t i) {
   return t::sparse_panel_at(p.panel, i < p.panels ? i : 0);
 }
 
-// A row of a tile as what a kernel multiplies.
+// Rows of a sparse panel as rows of B.
 struct as_stored {
   TEGULA_INLINE static vu32 row(vu32 stored) { return stored; }
 };
@@ -20,53 +20,75 @@ struct halves_as_pairs {
   }
 };
 
-// Half a tile that is empty or full, or has fewer rows: zeros behind K.
+template <class F>
+inline constexpr index_t sparse_tile_k = t::sparse_tile_rows * t::sparse_rows<F>::row_k;
+
+// A tile that is empty or full, or has fewer rows, or none: zeros behind K.
 template <class F, class Form>
-TEGULA_NOINLINE void expand_other_half(t::tile_record record, t::sparse_tile tile, index_t half, std::byte* out) noexcept {
-  alignas(64) std::byte stored[t::sparse_layout<F>::tile_bytes] = {};
-  expand_tile<F>(record, tile, stored);
-  for (index_t at = 0; at < tile_bytes / 2; at += tile_row_bytes)
-    store(out + at, Form::row(load<vu32>(stored + half * tile_bytes / 2 + at)));
+TEGULA_NOINLINE void expand_other_to_b(const std::byte* panel, index_t K, index_t tile, std::byte* b) noexcept {
+  using layout = t::sparse_layout<F>;
+  if (tile * sparse_tile_k<F> >= K) return;
+  const index_t unit = tile / layout::unit_tiles;
+  alignas(64) std::byte stored[layout::tile_bytes] = {};
+  expand_tile<F>(t::tile_record(panel, tile), t::sparse_unit<F>(K, unit, unit).tile(tile % layout::unit_tiles), stored);
+  for (index_t at = 0; at < tile_bytes; at += tile_row_bytes) store(b + at, Form::row(load<vu32>(stored + at)));
 }
 
-// Expands the tiles of a panel, half a tile a step, in order.
+// Tile `tile` of a panel of K, with its side fields in front of it. What precedes the rows counts: the front end is nearly the bound.
 template <class F, class Form>
-class tile_halves {
-  using layout = t::sparse_layout<F>;
-  using masks = tile_masks<layout::rows_of::element_bytes>;
-  static constexpr int rows = t::sparse_tile_rows / 2;
+TEGULA_INLINE void expand_to_b(const std::byte* panel, index_t K, index_t tile, std::size_t side_bytes, std::byte* b) {
+  if (K < (tile + 1) * sparse_tile_k<F>) return expand_other_to_b<F, Form>(panel, K, tile, b);
+  const t::tile_record record(panel, tile);
+  if (record.kind != t::tile_kind::sparse) return expand_other_to_b<F, Form>(panel, K, tile, b);
+  const tile_source<F> source(record.at + side_bytes, record.end, t::sparse_tile_rows);
+  tile_expansion<F> expansion(source);
+  unrolled<tile_rows>([&](auto r) TEGULA_LAMBDA_INLINE {
+    if constexpr (r() % 4 == 0) expansion.prefetch();  // of the lines the CPU fetches pairs
+    vu32 row[1];
+    expansion.next(row);
+    store(b + r() * tile_row_bytes, Form::row(row[0]));
+  });
+}
 
- public:
-  TEGULA_INLINE void step(const std::byte* panel, index_t K, index_t tile, index_t half, std::byte* out) {
-    const index_t unit = tile / layout::unit_tiles;
-    const t::sparse_tile place = t::sparse_unit<F>(K, unit, unit).tile(tile % layout::unit_tiles);
-    const t::tile_record record(panel, tile);
-    if (record.kind != t::tile_kind::sparse || place.rows < t::sparse_tile_rows)
-      return expand_other_half<F, Form>(record, place, half, out);
-    const std::byte* at = record.at + place.side_bytes;
-    const tile_source<F> source(at + half * rows * masks::mask_bytes, half == 0 ? at + t::sparse_tile_rows * masks::mask_bytes : values_);
-    tile_expansion<F> expansion(source);
-    unrolled<rows>([&](auto r) TEGULA_LAMBDA_INLINE {
-      if constexpr (r() % 2 == 0) expansion.prefetch();
-      vu32 row[1];
-      expansion.next(row);
-      store(out + r() * tile_row_bytes, Form::row(row[0]));
-    });
-    values_ = expansion.values();
+// The bytes of two panels.
+template <byte_format F>
+struct sparse_bytes {
+  static constexpr unsigned steps = t::scale_k / sparse_tile_k<F>;
+  static constexpr index_t panel_bytes = t::scale_k * t::NR;
+  struct tiles {
+    alignas(64) std::byte bytes[2 * panel_bytes];
+    byte_tile_scales scales;
+  };
+  const std::byte* panel = nullptr;  // at work
+
+  TEGULA_INLINE static const std::byte* bytes(const block_product&, index_t, index_t i, const tiles& b) {
+    return b.bytes + i * panel_bytes;
   }
 
- private:
-  const std::byte* values_ = nullptr;  // of a second half
+  TEGULA_INLINE void step(const block_product& p, index_t unit, index_t i, tiles& b) {
+    const unsigned within = static_cast<unsigned>(i) % steps, index = static_cast<unsigned>(i) / steps;
+    const index_t tile = unit * steps + within;
+    std::size_t side_bytes = 0;
+    if (within == 0) {
+      panel = sparse_panel_of(p, index);
+      side_bytes = t::sparse_rows<F>::side_bytes(t::scale_k);
+      store(b.scales.of[index], load<vf32>(t::tile_record(panel, tile).at));
+    }
+    expand_to_b<F, as_stored>(panel, p.K, tile, side_bytes, b.bytes + i * tile_bytes);
+  }
 };
 
-// The pairs of two panels of floats, 16 k of a panel a step.
+// The pairs of two panels of floats.
 template <float_format F>
 struct sparse_pairs {
-  tile_halves<F, std::conditional_t<std::is_same_v<F, bf16>, as_stored, halves_as_pairs>> halves;
+  static constexpr index_t step_k = sparse_tile_k<F>;
+  using form = std::conditional_t<std::is_same_v<F, bf16>, as_stored, halves_as_pairs>;
+  const std::byte* panel_at_work = nullptr;
 
   TEGULA_INLINE static bool in_place(index_t) { return false; }
   TEGULA_INLINE static const std::byte* panel(const block_product& p, index_t i) { return sparse_panel_of(p, i); }
-  TEGULA_INLINE void unpack(const std::byte* panel, index_t K, index_t k, std::byte* out) {
-    halves.step(panel, K, k / 32, k / 16 % 2, out);
+  TEGULA_INLINE void step(const block_product& p, index_t i, index_t k, bool first, std::byte* out) {
+    if (first) panel_at_work = sparse_panel_of(p, i);
+    expand_to_b<F, form>(panel_at_work, p.K, k / step_k, 0, out);
   }
 };

@@ -125,26 +125,33 @@ struct group_sums {
   TEGULA_INLINE static vu32 halves(vi32 a, vi32 b) { return pack_halves(vu32(a) & 0xffffu, vu32(b) & 0xffffu); }
 };
 
-// A group that counts as zeros is read as zeros, from `zeros`.
-TEGULA_INLINE void quantize_batch(group_batch& batch, const t::mutable_a_block& block, const float* zeros) {
-  const vi32 largest = largest_magnitudes(batch), not_finite = largest >= 0x7f800000,
-             zero = not_finite | (largest < std::bit_cast<std::int32_t>(0x1p-72f));
-  const vf32 max = vf32((~zero & largest) | (zero & std::bit_cast<std::int32_t>(1.f)));
+// The scales of a batch, their inverses, and which groups count as zeros.
+struct batch_scales {
   alignas(64) float inverses[lanes], scales[lanes];
   alignas(64) std::int32_t as_zeros[lanes];
-  store(inverses, splat(127.f) / max);
-  store(scales, (~zero & vi32(max * splat(1.f / 127.f))) | (not_finite & 0x7fc00000));
-  store(as_zeros, zero);
 
+  TEGULA_INLINE explicit batch_scales(const group_batch& batch) {
+    const vi32 largest = largest_magnitudes(batch), not_finite = largest >= 0x7f800000,
+               zero = not_finite | (largest < std::bit_cast<std::int32_t>(0x1p-72f));
+    const vf32 max = vf32((~zero & largest) | (zero & std::bit_cast<std::int32_t>(1.f)));
+    store(inverses, splat(127.f) / max);
+    store(scales, (~zero & vi32(max * splat(1.f / 127.f))) | (not_finite & 0x7fc00000));
+    store(as_zeros, zero);
+  }
+};
+
+// A group that counts as zeros is read as zeros, from `zeros`.
+TEGULA_INLINE void quantize_batch(group_batch& batch, const t::mutable_a_block& block, const float* zeros) {
+  const batch_scales of(batch);
   group_sums sums;
   for (int g = 0; g < lanes; ++g) {
     std::byte* quants = block.tiles + batch.group[g] * (a_step / 64) * block.tile_stride() + batch.row[g] * t::row_bytes;
-    quantize_group(as_zeros[g] != 0 ? zeros : batch.x[g], splat(inverses[g]), quants, block.tile_stride(), sums.of8[g]);
+    quantize_group(of.as_zeros[g] != 0 ? zeros : batch.x[g], splat(of.inverses[g]), quants, block.tile_stride(), sums.of8[g]);
   }
   sums.convert();
   for (int g = 0; g < lanes; ++g) {
     const index_t at = batch.group[g] * block.rows + batch.row[g];
-    block.scales[at] = scales[g];
+    block.scales[at] = of.scales[g];
     sums.store_group(g, block, at);
   }
 }

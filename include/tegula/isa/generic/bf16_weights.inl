@@ -16,9 +16,9 @@ struct canonical_rounding {  // of numbers, and of NaNs without low bits, which 
 };
 
 // A tile row of quants, four k of each column, times `scale` plus `minimum`: two rows of pairs.
-template <quant_format F, class Rounding>
+template <int Offset, class Rounding>
 TEGULA_INLINE void dequantize_row(vu32 quants, vf32 scale, vf32 minimum, std::byte* pairs) {
-  const auto weight = [&](int j) TEGULA_LAMBDA_INLINE { return fma(byte_to_float(quants, j, F::offset), scale, minimum); };
+  const auto weight = [&](int j) TEGULA_LAMBDA_INLINE { return fma(byte_to_float(quants, j, Offset), scale, minimum); };
   store(pairs, Rounding::pair(weight(0), weight(1)));
   store(pairs + t::row_bytes, Rounding::pair(weight(2), weight(3)));
 }
@@ -55,9 +55,28 @@ TEGULA_NOINLINE void unpack_bf16(const std::byte* panel, index_t first, index_t 
         for_each_group<F>(super, b, v, [&](int g, vf32 scale, vf32 minimum) TEGULA_LAMBDA_INLINE {
           TEGULA_UNROLL
           for (int r = g * group_rows; r < (g + 1) * group_rows; ++r)
-            dequantize_row<F, canonical_rounding>(quant_row<F>(rows, r), scale, minimum, pairs + 2 * r * t::row_bytes + column);
+            dequantize_row<F::offset, canonical_rounding>(quant_row<F>(rows, r), scale, minimum, pairs + 2 * r * t::row_bytes + column);
         });
       }
+  }
+}
+
+// Scales of the columns of one vector. NaNs are canonical.
+TEGULA_INLINE vf32 float_scale(const t::byte_block& block, int vector) {
+  return vf32(canonical_nan(load<vf32>(block.scales + vector * lanes)));
+}
+
+// Blocks first .. last - 1 of a panel of bytes.
+template <byte_format F>
+TEGULA_NOINLINE void unpack_bf16(const std::byte* panel, index_t first, index_t last, index_t, std::byte* pairs) noexcept {
+  for (index_t b = first; b < last; ++b) {
+    const t::byte_block& block = byte_blocks(panel)[b];
+    for (int v = 0; v < panel_vectors; ++v) {
+      const vf32 scale = float_scale(block, v);
+      for (int r = 0; r < F::block_k / 4; ++r)
+        dequantize_row<128, canonical_rounding>(unsigned_row(block, r, v), scale, vf32{}, pairs + 2 * r * t::row_bytes + v * lanes * 4);
+    }
+    pairs += F::block_k / 2 * t::row_bytes;
   }
 }
 

@@ -77,6 +77,17 @@ TEGULA_NOINLINE void dequantize_blocks(const std::byte* blocks, float* out, inde
   }
 }
 
+template <byte_format F>
+TEGULA_NOINLINE void dequantize_blocks(const std::byte* blocks, float* out, index_t count) noexcept {
+  for (index_t k = 0; k < count; k += F::block_k, blocks += F::block_bytes) {
+    const vf32 d = vf32(splat_word(blocks + F::d_at));
+    for (int i = 0; i < F::block_k; i += lanes) {
+      const vu32 bytes = widen_bytes(blocks + F::quants_at + i);
+      store(out + k + i, to_float(vi32(bytes ^ 0x80u) - 128) * d);
+    }
+  }
+}
+
 template <float_format F>
 TEGULA_NOINLINE void dequantize_blocks(const std::byte* blocks, float* out, index_t count) noexcept {
   using element = typename F::element;

@@ -5,9 +5,11 @@
 #include "exact.inl"
 #include "float.inl"
 #include "bf16_weights.inl"
+#include "int8.inl"
 #include "requantized.inl"
 #include "activations.inl"
 #include "dequantize.inl"
+#include "quantize.inl"
 #include "macrokernel.inl"
 #include "sparse.inl"
 #include "task.inl"
@@ -18,7 +20,7 @@ struct macrokernel_of {
   static constexpr int panels = Mode == compute::exact && quant_format<F> ? exact_panels : 1;
   static constexpr auto call = [] {
     if constexpr (Mode == compute::bf16) return &bf16_macrokernel<F>;
-    else if constexpr (Mode == compute::requantized) return &requantized_macrokernel<F>;
+    else if constexpr (Mode == compute::requantized && quant_format<F>) return &requantized_macrokernel<F>;
     else return &exact_macrokernel<F>;
   }();
 };
@@ -39,6 +41,10 @@ struct generic_kernels {
   template <block_format F>
   static void dequantize(const std::byte* blocks, float* out, index_t count) noexcept {
     dequantize_blocks<F>(blocks, out, count);
+  }
+  template <byte_format F>
+  static void quantize(const float* weights, std::byte* blocks, index_t count) noexcept {
+    quantize_blocks<F>(weights, blocks, count);
   }
   template <block_format F, compute Mode, bool Sparse, class T, class Epilogue>
   static void run(const t::activation_store& a, t::task_range range, const t::packed_panels& w, matrix_view<T> c,

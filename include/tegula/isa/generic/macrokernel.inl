@@ -89,17 +89,28 @@ TEGULA_NOINLINE void exact_macrokernel(const block_product& p) noexcept {
   });
 }
 
+// A chunk of K, times all rows.
+template <int Offset>
+TEGULA_INLINE void multiply_bytes(const block_product& p, const byte_chunk& w) {
+  p.for_each_block([&](const t::a_block& block, float* c) TEGULA_LAMBDA_INLINE {
+    for_each_strip<byte_rows, 1>(block.rows,
+                                 [&](index_t m, auto mr) TEGULA_LAMBDA_INLINE { int8_kernel<mr(), Offset>(block, m, w, c + m * t::NR); });
+  });
+}
+
+template <byte_format F>
+TEGULA_NOINLINE void exact_macrokernel(const block_product& p) noexcept {
+  for (index_t k = 0; k < p.K; k += chunk_k)
+    multiply_bytes<0>(p, {byte_blocks(p.panel) + k / F::block_k, k, p.K - k < chunk_k ? p.K : k + chunk_k});
+}
+
 template <quant_format F>
 TEGULA_NOINLINE void requantized_macrokernel(const block_product& p) noexcept {
-  alignas(64) std::byte bytes[chunk_k * t::NR];
-  alignas(64) float scales[chunk_k / t::scale_k * t::NR];
+  t::byte_block blocks[chunk_k / t::scale_k];
   for (index_t k = 0; k < p.K; k += chunk_k) {
-    const byte_chunk w{bytes, scales, k, p.K - k < chunk_k ? p.K : k + chunk_k};
-    requantize<F, 128>(p.panel, p.K, w.first_k, w.last_k, bytes, scales);
-    p.for_each_block([&](const t::a_block& block, float* c) TEGULA_LAMBDA_INLINE {
-      for_each_strip<byte_rows, 1>(block.rows,
-                                   [&](index_t m, auto mr) TEGULA_LAMBDA_INLINE { requantized_kernel<mr()>(block, m, w, c + m * t::NR); });
-    });
+    const byte_chunk w{blocks, k, p.K - k < chunk_k ? p.K : k + chunk_k};
+    requantize<F, 128>(p.panel, p.K, w.first_k, w.last_k, blocks);
+    multiply_bytes<128>(p, w);
   }
 }
 

@@ -1,8 +1,5 @@
-// Requantized mode: every weight brought to int8 with one scale per 256 of K, so that a product is one int8 dot product per 256 of K:
-//
-//   C = fma(float(S) * scale, da, C)        S = sum over the 256 of byte * a, 256s of K ascending
-//
-// Unpacking. With a group's weight = fma(D, quant - offset, M), per column and 256 of K:
+// Requantized mode: every weight brought to int8 with one scale per 256 of K, which int8_kernel multiplies. With a group's weight = fma(D,
+// quant - offset, M), per column and 256 of K:
 //
 //   bound = max over the groups of |weight| at the ends of the quants' range      quantizers reach it nearly always
 //   scale = bound / 127
@@ -96,15 +93,15 @@ TEGULA_INLINE void requantize_row(const std::byte* rows, int r, const byte_scale
   store(bytes, (even >> 8) | (odd & std::uint16_t{0xff00}));
 }
 
-// 256 of K, or what is left of it: 64 tile rows and 16 scales, of the columns of one vector.
+// 256 of K, or what is left of it, of the columns of one vector.
 template <quant_format F, int Offset>
-TEGULA_INLINE void requantize_256(const std::byte* panel, index_t K, index_t k, int vector, std::byte* bytes, float* scales) {
+TEGULA_INLINE void requantize_256(const std::byte* panel, index_t K, index_t k, int vector, t::byte_block& out) {
   constexpr int groups = t::traits<F>::groups, group_rows = F::group_k / 4;
   constexpr index_t super_blocks = t::traits<F>::super_blocks;
   const index_t first = k / F::block_k, last = end_of_256(K, k) / F::block_k;
   const auto column = static_cast<std::size_t>(vector * lanes * 4);
   byte_scales<F, Offset> by;
-  store(scales + vector * lanes, by.make(panel, K, k, vector));
+  store(out.scales + vector * lanes, by.make(panel, K, k, vector));
   for (index_t b = first; b < last; ++b) {
     const auto super = super_group_at<F>(panel, b / super_blocks, K);
     const std::byte* quants = super.quants(static_cast<std::size_t>(b % super_blocks)) + column;
@@ -113,68 +110,17 @@ TEGULA_INLINE void requantize_256(const std::byte* panel, index_t K, index_t k, 
       const index_t group = (b - first) * groups + g;
       TEGULA_UNROLL
       for (int r = 0; r < group_rows; ++r)
-        requantize_row<F>(quants, g * group_rows + r, by.of[group], bytes + (group * group_rows + r) * t::row_bytes + column);
+        requantize_row<F>(quants, g * group_rows + r, by.of[group], out.rows[group * group_rows + r] + column);
     }
   }
 }
 
-// K weights first_k .. last_k - 1 of a panel, first_k a multiple of 256: bytes + Offset as [k / 4][64], in whole 256s of K with zeros
-// behind, and scales as [k / 256][column].
+// K weights first_k .. last_k - 1 of a panel, first_k a multiple of 256: bytes + Offset, in whole 256s of K with zeros behind.
 template <quant_format F, int Offset>
-TEGULA_NOINLINE void requantize(const std::byte* panel, index_t K, index_t first_k, index_t last_k, std::byte* bytes,
-                                float* scales) noexcept {
-  for (index_t k = first_k; k < last_k; k += t::scale_k, bytes += t::scale_k * t::NR, scales += t::NR) {
-    for (int v = 0; v < panel_vectors; ++v) requantize_256<F, Offset>(panel, K, k, v, bytes, scales);
+TEGULA_NOINLINE void requantize(const std::byte* panel, index_t K, index_t first_k, index_t last_k, t::byte_block* out) noexcept {
+  for (index_t k = first_k; k < last_k; k += t::scale_k, ++out) {
+    for (int v = 0; v < panel_vectors; ++v) requantize_256<F, Offset>(panel, K, k, v, *out);
     if (const index_t count = K - k; count < t::scale_k)
-      __builtin_memset(bytes + count * t::NR, 0, static_cast<std::size_t>((t::scale_k - count) * t::NR));
-  }
-}
-
-// A chunk of K as requantize() makes it, with 128 added to the bytes.
-struct byte_chunk {
-  const std::byte* bytes;
-  const float* scales;
-  index_t first_k, last_k;
-};
-
-// C[MR][NR] (rows of NR floats) += the chunk. Registers: MR x panel_vectors sums. Bound: the dot products, NR * K / (4 * lanes) a row.
-template <int MR>
-TEGULA_NOINLINE void requantized_kernel(const t::a_block& block, index_t first_row, const byte_chunk& w, float* c) noexcept {
-  using partial = partial_dot<255, t::scale_k, 128>;
-  constexpr int tile_rows = 64 / 4;
-  const std::byte* bytes = w.bytes;
-  const float* scales = w.scales;
-  for (index_t k = w.first_k; k < w.last_k; k += t::scale_k, scales += t::NR) {
-    const a_rows a(block, first_row, k);
-    partial sums[MR][panel_vectors];
-    if constexpr (!partial::offset_applied) {
-      TEGULA_UNROLL
-      for (int m = 0; m < MR; ++m) {
-        const vi32 offset = a.offset256(m);
-        TEGULA_UNROLL
-        for (int v = 0; v < panel_vectors; ++v) sums[m][v].sum = offset;
-      }
-    }
-    for (std::size_t tile = 0; tile < t::scale_k; tile += 64, bytes += tile_rows * t::row_bytes) {
-      const std::byte* quads = a.quants(tile);
-      TEGULA_UNROLL
-      for (int r = 0; r < tile_rows; ++r) {
-        TEGULA_UNROLL
-        for (int m = 0; m < MR; ++m) {
-          const vu32 activations = splat_word(quads + m * t::row_bytes + 4 * r);
-          TEGULA_UNROLL
-          for (int v = 0; v < panel_vectors; ++v) sums[m][v].add(load<vu32>(bytes + r * t::row_bytes + v * lanes * 4), activations);
-        }
-      }
-    }
-    TEGULA_UNROLL
-    for (int v = 0; v < panel_vectors; ++v) {
-      const vf32 scale = load<vf32>(scales + v * lanes);
-      TEGULA_UNROLL
-      for (int m = 0; m < MR; ++m) {
-        float* at = c + m * t::NR + v * lanes;
-        store(at, fma(to_float(sums[m][v].total(vi32{})) * scale, a.scale(m), load<vf32>(at)));
-      }
-    }
+      __builtin_memset(out->rows[count / 4], 0, static_cast<std::size_t>((t::scale_k - count) * t::NR));
   }
 }

@@ -27,9 +27,6 @@ struct tile_source {
       values = bytes;
     }
   }
-  // Of rows further down, not of nibbles: where their masks and values start.
-  TEGULA_INLINE tile_source(const std::byte* rows_masks, const std::byte* rows_values)
-      : masks(rows_masks), stored_masks(rows_masks), values(rows_values) {}
 };
 
 // Expands the rows of a tile, one after the other. Small, and apart from its source, so that it stays in registers.
@@ -42,7 +39,7 @@ class tile_expansion {
   static constexpr std::uint32_t zeros = rows_of::zero * (rows_of::nibbles ? 0x11111111u : 0x01010101u);
 
  public:
-  TEGULA_INLINE explicit tile_expansion(const tile_source<F>& source) : source_(source), value_(source.values) {}
+  TEGULA_INLINE explicit tile_expansion(const tile_source<F>& source) : source_(source) {}
   // The next stored row.
   TEGULA_INLINE void next(vu32 (&row)[vectors]) {
     expand(row);
@@ -64,21 +61,20 @@ class tile_expansion {
     for (int v = 0; v < vectors; ++v) store(stored + v * lanes * 4, row[v]);
   }
   // The hardware's prefetchers do not follow uneven steps, so every other row fetches a line of what lies ahead.
-  TEGULA_INLINE void prefetch() const { __builtin_prefetch(value_ + prefetch_ahead); }
-  // Of the rows that come next.
-  [[nodiscard]] TEGULA_INLINE const std::byte* values() const { return value_; }
+  TEGULA_INLINE void prefetch() const { __builtin_prefetch(values() + prefetch_ahead); }
   static void fill(std::byte* stored, std::size_t bytes) { __builtin_memset(stored, static_cast<int>(zeros & 0xffu), bytes); }
 
  private:
   TEGULA_INLINE void expand(vu32 (&row)[vectors]) {
     mask_type mask;
     __builtin_memcpy(&mask, source_.stored_masks + row_ * static_cast<index_t>(sizeof mask), sizeof mask);
-    expand_row(value_, source_.masks, row_++, row);
-    value_ += __builtin_popcountll(mask) * rows_of::element_bytes;
+    expand_row(values(), source_.masks, row_++, row);
+    taken_ += static_cast<std::size_t>(__builtin_popcountll(mask));
   }
+  [[nodiscard]] TEGULA_INLINE const std::byte* values() const { return source_.values + taken_ * rows_of::element_bytes; }
 
   const tile_source<F>& source_;
-  const std::byte* value_;
+  std::size_t taken_ = 0;  // a sum, and no pointer: an addition of its own a row would cost more than an index in each address
   index_t row_ = 0;
 };
 

@@ -81,6 +81,12 @@ struct scale_words {
   [[nodiscard]] TEGULA_INLINE vu32 minima(int quad) const { return decode_scales(words, F::min_codes[static_cast<std::size_t>(quad)]); }
 };
 
+// A panel of bytes; and row r of a block, for the columns of one vector, as byte + 128.
+TEGULA_INLINE const t::byte_block* byte_blocks(const std::byte* panel) { return reinterpret_cast<const t::byte_block*>(panel); }
+TEGULA_INLINE vu32 unsigned_row(const t::byte_block& block, int r, int vector) {
+  return load<vu32>(block.rows[r] + vector * lanes * 4) ^ 0x80808080u;
+}
+
 template <quant_format F>
 using dot_of = partial_dot<t::traits<F>::max_quant, F::group_k, F::offset>;
 
