@@ -11,9 +11,6 @@ namespace tegula::inline TEGULA_ABI::amx {
 
 using namespace avx512;  // the vector vocabulary and generic/, which this ISA contains
 
-#include "expand.inl"
-#include "../generic/sparse.inl"
-
 #include "rows.inl"
 #include "one_plane.inl"
 #include "two_planes.inl"
@@ -34,15 +31,14 @@ struct tile_macrokernel_of {
   }();
 };
 
-// Of sparse panels: kernels that expand into their tiles, or the dense kernel, on pieces that are expanded before.
+// The same of sparse panels: kernels that expand them into their tiles, or the dense kernel, on pieces that are expanded before.
 template <block_format F, compute Mode>
 struct sparse_tile_macrokernel_of {
-  using dense = tile_macrokernel_of<F, Mode>;
-  static constexpr int panels = dense::panels;
+  static constexpr int panels = sparse_panels;
   static constexpr auto call = [] {
     if constexpr (float_format<F>) return &tile_macrokernel<bf16_kernel<F, sparse_pairs<F>>>;
     else if constexpr (byte_format<F> && Mode != compute::bf16) return &tile_macrokernel<byte_kernel<F, sparse_bytes<F>>>;
-    else return &sparse_macrokernel<F, panels, dense::call>;
+    else return sparse_macrokernel_of<F, tile_macrokernel_of<F, Mode>>::call;
   }();
 };
 
