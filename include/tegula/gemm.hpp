@@ -7,6 +7,7 @@
 
 #include "dispatch.hpp"
 #include "pack/packed_matrix.hpp"
+#include "pack/sparse_matrix.hpp"
 
 namespace tegula::inline TEGULA_ABI {
 
@@ -17,17 +18,35 @@ concept element = std::same_as<T, float> || std::same_as<T, f16> || std::same_as
 
 inline thread_local std::string_view last_kernel_name = "none";
 
-// "q4_k amx exact": made at compile time, so that naming what ran costs a call nothing.
-template <block_format F, isa Isa, compute Mode>
+// "q4_k amx exact", "bf16 sparse avx512 exact": made at compile time, so that naming what ran costs a call nothing.
+template <block_format F, bool Sparse, isa Isa, compute Mode>
 inline constexpr auto kernel_name = [] {
-  std::array<char, 32> text{};
+  std::array<char, 40> text{};
   std::size_t size = 0;
-  for (const std::string_view part : {std::string_view(F::name), std::string_view(name_of(Isa)), std::string_view(name_of(Mode))}) {
+  for (const std::string_view part : {std::string_view(F::name), std::string_view(Sparse ? "sparse" : ""), std::string_view(name_of(Isa)),
+                                      std::string_view(name_of(Mode))}) {
+    if (part.empty()) continue;
     if (size != 0) text[size++] = ' ';
     for (const char c : part) text[size++] = c;
   }
   return text;
 }();
+
+// What gemm() multiplies by: a matrix of one format, or of one that is known at run time.
+template <class W>
+inline constexpr bool is_typed_weights = false;
+template <block_format F>
+inline constexpr bool is_typed_weights<packed_matrix<F>> = true;
+template <sparse_format F>
+inline constexpr bool is_typed_weights<sparse_matrix<F>> = true;
+
+template <class W>
+inline constexpr bool is_any_weights = std::is_same_v<W, any_packed_matrix> || std::is_same_v<W, any_sparse_matrix>;
+
+template <class W>
+inline constexpr bool is_sparse = false;
+template <sparse_format F>
+inline constexpr bool is_sparse<sparse_matrix<F>> = true;
 
 // How A is held for a product with weights of a type: bf16 mode rounds it, the others quantize it for quantized weights.
 inline a_kind a_kind_for(const char* type, bool quantized, compute mode) {
@@ -40,13 +59,6 @@ template <block_format F>
 a_kind a_kind_for(compute mode) {
   return a_kind_for(F::name, quantized_format<F>, mode);
 }
-
-template <class W>
-struct is_weights : std::false_type {};
-template <block_format F>
-struct is_weights<packed_matrix<F>> : std::true_type {};
-template <>
-struct is_weights<any_packed_matrix> : std::true_type {};
 
 // auto_ may only choose among modes whose numerics the caller has agreed to; so far exact is never the worse choice by much.
 constexpr compute resolve(compute mode) { return mode == compute::auto_ ? compute::exact : mode; }
@@ -74,6 +86,16 @@ template <block_format F, compute Mode>
 isa isa_for_parts(isa best, [[maybe_unused]] const activation_store& a) {
   if constexpr (quantized_format<F> && Mode == compute::exact)
     if (best == isa::amx && !a.has(tile_parts<F>)) return isa::avx512;
+  return best;
+}
+
+// Expanding a row of a sparse panel takes VBMI2, which the first CPUs with AVX-512 lack.
+template <bool Sparse>
+isa isa_for_storage(isa best) {
+  if constexpr (Sparse) {
+    static const bool expands = cpu_report().has("avx512_vbmi2");
+    if (best == isa::avx512 && !expands) return isa::avx2;
+  }
   return best;
 }
 
@@ -107,12 +129,12 @@ struct task_grid {
 // Which kernel the last gemm() of this thread ran, for example "q4_k amx exact"; "none" before the first that had anything to do.
 inline std::string_view last_kernel() noexcept { return detail::last_kernel_name; }
 
-// What activations are made for: a packed matrix, or several of the same K as {wq, wk, wv}. Only their types and K count, and only while
-// activations are constructed from it. Throws std::invalid_argument if the Ks differ.
+// What activations are made for: a packed or sparse matrix, or several of the same K as {wq, wk, wv}. Only their types and K count, and
+// only while activations are constructed from it. Throws std::invalid_argument if the Ks differ.
 class weight_types {
  public:
   template <class... W>
-    requires(sizeof...(W) > 0 && (detail::is_weights<W>::value && ...))
+    requires(sizeof...(W) > 0 && ((detail::is_typed_weights<W> || detail::is_any_weights<W>) && ...))
   weight_types(const W&... w) {
     (add(w), ...);
   }
@@ -132,8 +154,10 @@ class weight_types {
   }
 
  private:
-  template <block_format F>
-  void add(const packed_matrix<F>& w) {
+  template <class W>
+    requires detail::is_typed_weights<W>
+  void add(const W& w) {
+    using F = typename W::format;
     if (cols_ >= 0 && cols_ != w.cols()) detail::fail_argument("activations for weights of K = ", cols_, " and of K = ", w.cols());
     cols_ = w.cols();
     if constexpr (quantized_format<F>) {
@@ -144,7 +168,9 @@ class weight_types {
       float_name_ = F::name;
     }
   }
-  void add(const any_packed_matrix& w) {
+  template <class W>
+    requires detail::is_any_weights<W>
+  void add(const W& w) {
     w.visit([&](const auto& typed) { add(typed); });
   }
 
@@ -229,15 +255,18 @@ compute mode_for(const quantized_activations& a, const gemm_options& options) {
   return mode;
 }
 
-template <block_format F, compute Mode, class T, class Epilogue, class Executor>
-void run_product(const quantized_activations& a, const packed_matrix<F>& w, matrix_view<T> c, const Epilogue& epilogue, Executor& executor,
+template <compute Mode, class W, class T, class Epilogue, class Executor>
+void run_product(const quantized_activations& a, const W& w, matrix_view<T> c, const Epilogue& epilogue, Executor& executor,
                  const gemm_options& options) {
+  using F = typename W::format;
+  constexpr bool sparse = is_sparse<W>;
   const isa best = resolve_isa(options.isa), for_rows = options.isa ? best : isa_for_rows<F, Mode>(best, a.rows());
-  with_kernels(isa_for_parts<F, Mode>(for_rows, a.store()), [&](auto kernels) {
+  with_kernels(isa_for_storage<sparse>(isa_for_parts<F, Mode>(for_rows, a.store())), [&](auto kernels) {
     if (c.rows() == 0 || c.cols() == 0) return;
-    last_kernel_name = kernel_name<F, decltype(kernels)::template runs<F, Mode>, Mode>.data();
+    last_kernel_name = kernel_name<F, sparse, decltype(kernels)::template runs<F, Mode>, Mode>.data();
     const task_grid grid(c.rows(), c.cols(), w.cols());
-    executor.parallel_for(grid.size(), [&](index_t i) { kernels.template run<F, Mode>(a.store(), grid[i], w.panels(), c, epilogue); });
+    executor.parallel_for(grid.size(),
+                          [&](index_t i) { kernels.template run<F, Mode, sparse>(a.store(), grid[i], w.panels(), c, epilogue); });
   });
 }
 
@@ -247,7 +276,7 @@ template <class T>
 struct is_activations<matrix_view<T>> : std::bool_constant<element<std::remove_const_t<T>>> {};
 
 template <class A, class W, class T>
-concept product = is_activations<A>::value && is_weights<W>::value && element<T>;
+concept product = is_activations<A>::value && (is_typed_weights<W> || is_any_weights<W>) && element<T>;
 
 // A matrix is quantized within the call, so all of it must be done when the product starts.
 template <class E, class A>
@@ -258,7 +287,7 @@ concept executor_for = executor<E> && (std::same_as<A, quantized_activations> ||
 // C[M, N] = epilogue(A[M, K] * W[N, K]^T).
 //
 // a         matrix_view of float, f16 or bf16, whose rows may have a stride; or quantized_activations: then nothing is allocated
-// w         packed_matrix<F> or any_packed_matrix
+// w         packed_matrix<F>, any_packed_matrix, sparse_matrix<F> or any_sparse_matrix
 // c         matrix_view of float, f16 or bf16; must not overlap A
 // epilogue  (float value, index_t m, index_t n) -> float, called once for every element, from the executor's threads. It may read the
 //           element of C that it is about to replace (a residual). The value it gets has the same bits everywhere; its own arithmetic is
@@ -274,16 +303,16 @@ template <class W, class T, epilogue Epilogue, class Executor>
   requires detail::product<quantized_activations, W, T> && executor<Executor>
 void gemm(const quantized_activations& a, const W& w, matrix_view<T> c, const Epilogue& epilogue, Executor&& executor,
           gemm_options options = {}) {
-  if constexpr (std::is_same_v<W, any_packed_matrix>) {
+  if constexpr (detail::is_any_weights<W>) {
     w.visit([&](const auto& typed) { gemm(a, typed, c, epilogue, executor, options); });
   } else {
     using format = typename W::format;
     detail::check_shapes(a, w, c);
     const compute mode = detail::mode_for<format>(a, options);
-    if (mode == compute::bf16) return detail::run_product<format, compute::bf16>(a, w, c, epilogue, executor, options);
+    if (mode == compute::bf16) return detail::run_product<compute::bf16>(a, w, c, epilogue, executor, options);
     if constexpr (quantized_format<format>)
-      if (mode == compute::requantized) return detail::run_product<format, compute::requantized>(a, w, c, epilogue, executor, options);
-    detail::run_product<format, compute::exact>(a, w, c, epilogue, executor, options);
+      if (mode == compute::requantized) return detail::run_product<compute::requantized>(a, w, c, epilogue, executor, options);
+    detail::run_product<compute::exact>(a, w, c, epilogue, executor, options);
   }
 }
 

@@ -114,7 +114,14 @@ class activation_store {
   [[nodiscard]] bool has(a_parts wanted) const noexcept { return (wanted & ~parts_) == 0; }
 
   [[nodiscard]] mutable_a_block block(index_t i) noexcept { return locate<mutable_a_block>(i, tiles_.data(), rest_.data()); }
-  [[nodiscard]] a_block block(index_t i) const noexcept { return locate<a_block>(i, tiles_.data(), rest_.data()); }
+  // Block i, K from `first_k` on, a multiple of 256.
+  [[nodiscard]] a_block block(index_t i, index_t first_k = 0) const noexcept {
+    a_block b = locate<a_block>(i, tiles_.data(), rest_.data());
+    b.tiles += first_k / a_tile_k(kind_) * b.tile_stride();
+    b.for_each_part([&](auto& pointer, index_t per_scale, a_parts)
+                        TEGULA_LAMBDA_INLINE { pointer += first_k / scale_k * b.rows * per_scale; });
+    return b;
+  }
 
  private:
   // Kernels that work on a strip of rows, or on scales of 16 rows, may read past the last block's end what nobody uses.

@@ -17,52 +17,67 @@ struct hardware_rounding {
 // Draining takes no scales.
 struct bf16_scales {};
 
+// Where the pairs of two panels come from: the panels themselves, or unpacked, step_k of K of a panel a step; `first`: of a unit.
 template <block_format F>
+struct packed_pairs {
+  static constexpr index_t step_k = 16;
+  alignas(64) float scale[16][t::NR] = {}, minimum[16][t::NR] = {};  // of the groups of a block
+
+  TEGULA_INLINE static bool in_place(index_t K) { return is_bf16_tiles<F>(K); }
+  TEGULA_INLINE static const std::byte* panel(const block_product& p, index_t i) { return panel_of<F>(p, i); }
+
+  TEGULA_INLINE void step(const block_product& p, index_t panel, index_t k, bool, std::byte* out) {
+    if ((k & -32) < p.K) unpack(panel_of<F>(p, panel), p.K, k, out);
+  }
+
+ private:
+  TEGULA_INLINE void unpack(const std::byte* panel, index_t K, index_t k, std::byte* out) {
+    if constexpr (float_format<F>) {
+      for (int j = 0; j < 8; ++j) store(out + j * tile_row_bytes, weight_pair<F, hardware_rounding>(panel, k + 2 * j, K, 0));
+    } else if constexpr (byte_format<F>) {
+      const t::byte_block& block = byte_blocks(panel)[k / F::block_k];
+      const auto r = static_cast<int>(k % F::block_k / 4);
+      const vf32 d = float_scale(block, 0);
+      TEGULA_UNROLL
+      for (int j = 0; j < 4; ++j)
+        dequantize_row<128, hardware_rounding>(unsigned_row(block, r + j, 0), d, vf32{}, out + 2 * j * tile_row_bytes);
+    } else {
+      const packed_block<F> block(panel, K, k / F::block_k);
+      const auto r = static_cast<int>(k % F::block_k / 4);
+      if (r == 0)
+        for_each_group<F>(block.super, block.within, 0, [&](int g, vf32 d, vf32 m) TEGULA_LAMBDA_INLINE {
+          store(scale[g], d);
+          store(minimum[g], m);
+        });
+      const vf32 d = load<vf32>(scale[r / (F::group_k / 4)]), m = load<vf32>(minimum[r / (F::group_k / 4)]);
+      TEGULA_UNROLL
+      for (int j = 0; j < 4; ++j)
+        dequantize_row<F::offset, hardware_rounding>(quant_row<F, 0, rotation>(block.rows, r + j), d, m, out + 2 * j * tile_row_bytes);
+    }
+  }
+};
+
+template <block_format F, class Source = packed_pairs<F>>
 struct bf16_kernel {
-  static constexpr index_t unit_k = 512, chunk = 4, rides = unit_k / 32;
+  static constexpr index_t unit_k = 512, chunk = 4, rides = unit_k / 32, panel_bytes = unit_k / 2 * tile_row_bytes;
 
   using scales = bf16_scales;
   struct tiles {
     bf16_scales scales;
-    alignas(64) std::byte pairs[2][unit_k / 2 * tile_row_bytes];
+    alignas(64) std::byte pairs[2 * panel_bytes];
   };
   struct scratch {};
   static constexpr scales nothing{};
 
-  // A step is 16 k of a panel, eight rows of B.
-  static constexpr index_t unpack_steps(index_t K) { return is_bf16_tiles<F>(K) ? 0 : 2 * unit_k / 16; }
+  static constexpr index_t unpack_steps(index_t K) { return Source::in_place(K) ? 0 : 2 * unit_k / Source::step_k; }
   struct unpacker {
-    alignas(64) float scale[16][t::NR] = {}, minimum[16][t::NR] = {};  // of the groups of a block
+    Source source;
 
     TEGULA_INLINE void step(const block_product& p, index_t unit, index_t i, tiles& b) {
-      const index_t panel = i / (unit_k / 16), within = i % (unit_k / 16) * 16, k = unit * unit_k + within;
-      if (k < t::round_up(p.K, index_t{32})) unpack(panel_of<F>(p, panel), p.K, k, b.pairs[panel] + within / 2 * tile_row_bytes);
-    }
-
-   private:
-    TEGULA_INLINE void unpack(const std::byte* panel, index_t K, index_t k, std::byte* out) {
-      if constexpr (float_format<F>) {
-        for (int j = 0; j < 8; ++j) store(out + j * tile_row_bytes, weight_pair<F, hardware_rounding>(panel, k + 2 * j, K, 0));
-      } else if constexpr (byte_format<F>) {
-        const t::byte_block& block = byte_blocks(panel)[k / F::block_k];
-        const auto r = static_cast<int>(k % F::block_k / 4);
-        const vf32 d = float_scale(block, 0);
-        TEGULA_UNROLL
-        for (int j = 0; j < 4; ++j)
-          dequantize_row<128, hardware_rounding>(unsigned_row(block, r + j, 0), d, vf32{}, out + 2 * j * tile_row_bytes);
-      } else {
-        const packed_block<F> block(panel, K, k / F::block_k);
-        const auto r = static_cast<int>(k % F::block_k / 4);
-        if (r == 0)
-          for_each_group<F>(block.super, block.within, 0, [&](int g, vf32 d, vf32 m) TEGULA_LAMBDA_INLINE {
-            store(scale[g], d);
-            store(minimum[g], m);
-          });
-        const vf32 d = load<vf32>(scale[r / (F::group_k / 4)]), m = load<vf32>(minimum[r / (F::group_k / 4)]);
-        TEGULA_UNROLL
-        for (int j = 0; j < 4; ++j)
-          dequantize_row<F::offset, hardware_rounding>(quant_row<F, 0, rotation>(block.rows, r + j), d, m, out + 2 * j * tile_row_bytes);
-      }
+      constexpr unsigned steps = unit_k / Source::step_k;
+      const unsigned panel = static_cast<unsigned>(i) / steps;
+      const unsigned within = static_cast<unsigned>(i) % steps;
+      source.step(p, panel, unit * unit_k + within * Source::step_k, within == 0, b.pairs + i * (Source::step_k / 2 * tile_row_bytes));
     }
   };
 
@@ -78,9 +93,9 @@ struct bf16_kernel {
   template <class Ride>
   TEGULA_INLINE static void multiply(const block_product& p, const row_pair& a, index_t k, const tiles& b, scratch&, index_t,
                                      const pending_unit<scales>& before, Ride& ride) {
-    const bool direct = is_bf16_tiles<F>(p.K);
-    const std::byte* b0 = direct ? panel_of<F>(p, 0) + k / 2 * tile_row_bytes : b.pairs[0];
-    const std::byte* b1 = direct ? panel_of<F>(p, 1) + k / 2 * tile_row_bytes : b.pairs[1];
+    const bool in_place = Source::in_place(p.K);
+    const std::byte* b0 = in_place ? Source::panel(p, 0) + k / 2 * tile_row_bytes : b.pairs;
+    const std::byte* b1 = in_place ? Source::panel(p, 1) + k / 2 * tile_row_bytes : b.pairs + panel_bytes;
     const index_t rest = p.K - k, first = k / 32, k_tiles = rest < unit_k ? (rest + 31) / 32 : unit_k / 32;
     tile_load<4>(a.tile(0, first));
     tile_load<6>(b0);

@@ -115,9 +115,9 @@ struct byte_drain {
 
 // A unit: 32 rows x 2 panels x 256. An accumulator of the unit before is stored just before its register's first product, four
 // products after its last, and the rows of that unit are drained between the others.
-template <quantized_format F>
+template <quantized_format F, class Source = byte_source<F>>
 struct byte_kernel {
-  using unpacker = byte_source<F>;
+  using unpacker = Source;
   using tiles = typename unpacker::tiles;
   using scales = byte_tile_scales;
   using scratch = byte_scratch;

@@ -27,32 +27,34 @@ struct weight_rows<f16> {
 template <>
 struct weight_rows<bf16> {
   static constexpr std::size_t pair_bytes = 2 * t::NR * 2;
-  TEGULA_INLINE static void pair(const std::byte* p, int vector, vf32& even, vf32& odd) {
-    const vu32 both = load<vu32>(p + vector * lanes * 4);
+  TEGULA_INLINE static void split(vu32 both, vf32& even, vf32& odd) {
     even = vf32(both << 16);
     odd = vf32(both & 0xffff0000u);
+  }
+  TEGULA_INLINE static void pair(const std::byte* p, int vector, vf32& even, vf32& odd) {
+    split(load<vu32>(p + vector * lanes * 4), even, odd);
   }
   TEGULA_INLINE static vf32 single(const std::byte* p, int vector) { return vf32(load<vu32>(p + vector * lanes * 4) << 16); }
 };
 
-// Activations of row m: k and k + 1 in every lane. `tiles` points at the first row of interest, `stride` is a k-tile's bytes.
+// Activations k and k + 1 of row m in every lane, k even and below 32. `tiles` points at the k-tile of k = 0, `stride` is a k-tile's bytes.
 template <class Element>
 struct activation_rows;
 
 template <>
 struct activation_rows<float> {
+  static constexpr index_t tile_k = 16;
   TEGULA_INLINE static void pair(const std::byte* tiles, index_t stride, int m, index_t k, vf32& even, vf32& odd) {
-    const std::byte* p = tiles + k / 16 * stride + m * t::row_bytes + k % 16 * 4;
+    const std::byte* p = (k < tile_k ? tiles : tiles + stride) + m * t::row_bytes + k % tile_k * 4;
     even = vf32(splat_word(p));
     odd = vf32(splat_word(p + 4));
   }
 };
 template <>
 struct activation_rows<bf16> {
-  TEGULA_INLINE static void pair(const std::byte* tiles, index_t stride, int m, index_t k, vf32& even, vf32& odd) {
-    const vu32 both = splat_word(tiles + k / 32 * stride + m * t::row_bytes + k % 32 * 2);
-    even = vf32(both << 16);
-    odd = vf32(both & 0xffff0000u);
+  static constexpr index_t tile_k = 32;
+  TEGULA_INLINE static void pair(const std::byte* tiles, index_t, int m, index_t k, vf32& even, vf32& odd) {
+    weight_rows<bf16>::split(splat_word(tiles + m * t::row_bytes + k * 2), even, odd);
   }
 };
 
@@ -61,57 +63,112 @@ struct activation_rows<bf16> {
 template <std::size_t Bytes>
 TEGULA_INLINE void prefetch_page_ahead(const std::byte* weights) {
   constexpr int page = 4096;
+  weights = opaque(weights);  // g++ warns of addresses behind what it knows
   TEGULA_UNROLL
   for (std::size_t line = 0; line < Bytes; line += 64) __builtin_prefetch(weights + page + line);
 }
 
-// C[MR][NR] += A[MR][first_k .. first_k + count) * weights; `weights` starts at first_k, which is a multiple of 32.
-template <class AElement, class WElement, int MR>
-TEGULA_NOINLINE void float_kernel(const std::byte* tiles, index_t tile_stride, index_t first_k, index_t count, const std::byte* weights,
+// 32 of K of weights, as they stand in a panel.
+template <class Element>
+struct rows_in_memory {
+  using weights = weight_rows<Element>;
+  const std::byte* at;
+
+  template <int Vectors>
+  TEGULA_INLINE void pair(index_t k, int vector, vf32 (&even)[Vectors], vf32 (&odd)[Vectors]) const {
+    const std::byte* here = at + static_cast<std::size_t>(k / 2) * weights::pair_bytes;
+    prefetch_page_ahead<weights::pair_bytes>(here);
+    TEGULA_UNROLL
+    for (int v = 0; v < Vectors; ++v) weights::pair(here, vector + v, even[v], odd[v]);
+  }
+  template <int Vectors>
+  TEGULA_INLINE void single(index_t k, int vector, vf32 (&even)[Vectors]) const {
+    TEGULA_UNROLL
+    for (int v = 0; v < Vectors; ++v) even[v] = weights::single(at + static_cast<std::size_t>(k / 2) * weights::pair_bytes, vector + v);
+  }
+};
+
+// Weights that stand in a panel. Others are made while they are multiplied: sparse.inl.
+template <class Element>
+struct weights_in_memory {
+  static constexpr int panels = 1;
+  const std::byte* at;
+
+  // step(rows) with those of the next 32 of K.
+  template <class Step>
+  TEGULA_INLINE void next(Step step) {
+    step(rows_in_memory<Element>{opaque(at)});
+    at += 16 * weight_rows<Element>::pair_bytes;
+  }
+};
+
+// e and o of MR rows and Vectors vectors of columns.
+template <int MR, int Vectors>
+struct float_sums {
+  vf32 even[MR][Vectors] = {}, odd[MR][Vectors] = {};
+
+  template <class AElement>
+  TEGULA_INLINE void add(const std::byte* tiles, index_t stride, index_t k, const vf32 (&w_even)[Vectors], const vf32 (&w_odd)[Vectors]) {
+    TEGULA_UNROLL
+    for (int m = 0; m < MR; ++m) {
+      vf32 a_even, a_odd;
+      activation_rows<AElement>::pair(tiles, stride, m, k, a_even, a_odd);
+      TEGULA_UNROLL
+      for (int v = 0; v < Vectors; ++v) {
+        even[m][v] = fma(a_even, w_even[v], even[m][v]);
+        odd[m][v] = fma(a_odd, w_odd[v], odd[m][v]);
+      }
+    }
+  }
+};
+
+// Adds the products of `count` of K, at most 32.
+template <class AElement, int MR, int Vectors, class Rows>
+TEGULA_INLINE void multiply_32(const std::byte* a, index_t tile_stride, index_t count, int vector, Rows rows,
+                               float_sums<MR, Vectors>& sums) {
+  const auto add_pair = [&](index_t k) TEGULA_LAMBDA_INLINE {
+    vf32 even[Vectors], odd[Vectors];
+    rows.pair(k, vector, even, odd);
+    sums.template add<AElement>(a, tile_stride, k, even, odd);
+  };
+  if (count >= 32) return unrolled<16>([&](auto pair) TEGULA_LAMBDA_INLINE { add_pair(2 * pair()); });
+  index_t k = 0;
+  for (; k + 1 < count; k += 2) add_pair(k);
+  if (k < count) {  // an odd K ends with one k; its neighbour is zero in A (padding) and taken as zero in W
+    vf32 even[Vectors], odd[Vectors] = {};
+    rows.single(k, vector, even);
+    sums.template add<AElement>(a, tile_stride, k, even, odd);
+  }
+}
+
+// Where vector v of a row of C stands, panels side by side.
+constexpr index_t column(int v) { return v / panel_vectors * c_stride + v % panel_vectors * lanes; }
+
+// C[MR][NR] += A[MR][first_k .. first_k + count) * weights, which start at first_k, a multiple of 32.
+template <class AElement, int MR, class Weights>
+TEGULA_NOINLINE void float_kernel(const std::byte* tiles, index_t tile_stride, index_t first_k, index_t count, Weights weights,
                                   float* c) noexcept {
-  constexpr int Vectors = MR <= wide_rows ? panel_vectors : 1;
-  using a = activation_rows<AElement>;
-  using w = weight_rows<WElement>;
-  for (int vector = 0; vector < panel_vectors; vector += Vectors)
-    for (index_t k0 = 0; k0 < count; k0 += 32) {
-      const index_t k1 = count - k0 < 32 ? count : k0 + 32;
-      vf32 evens[MR][Vectors] = {}, odds[MR][Vectors] = {};
-      const auto multiply = [&](index_t k, const vf32(&even)[Vectors], const vf32(&odd)[Vectors]) TEGULA_LAMBDA_INLINE {
-        TEGULA_UNROLL
-        for (int m = 0; m < MR; ++m) {
-          vf32 a_even, a_odd;
-          a::pair(tiles, tile_stride, m, first_k + k, a_even, a_odd);
-          TEGULA_UNROLL
-          for (int v = 0; v < Vectors; ++v) {
-            evens[m][v] = fma(a_even, even[v], evens[m][v]);
-            odds[m][v] = fma(a_odd, odd[v], odds[m][v]);
-          }
-        }
-      };
-      index_t k = k0;
-      for (; k + 1 < k1; k += 2) {
-        const std::byte* pair = weights + static_cast<std::size_t>(k / 2) * w::pair_bytes;
-        prefetch_page_ahead<w::pair_bytes>(pair);
-        vf32 even[Vectors], odd[Vectors];
-        TEGULA_UNROLL
-        for (int v = 0; v < Vectors; ++v) w::pair(pair, vector + v, even[v], odd[v]);
-        multiply(k, even, odd);
-      }
-      if (k < k1) {  // an odd K ends with one k; its neighbour is zero in A (padding) and taken as zero in W
-        vf32 even[Vectors], odd[Vectors] = {};
-        TEGULA_UNROLL
-        for (int v = 0; v < Vectors; ++v) {
-          even[v] = w::single(weights + static_cast<std::size_t>(k / 2) * w::pair_bytes, vector + v);
-        }
-        multiply(k, even, odd);
-      }
+  constexpr int Vectors = Weights::panels * (MR <= wide_rows ? panel_vectors : 1);
+  for (int vector = 0; vector < Weights::panels * panel_vectors; vector += Vectors) {
+    Weights source = weights;
+    const std::byte* a = tiles + first_k / activation_rows<AElement>::tile_k * tile_stride;
+    vf32 results[MR][Vectors];
+    const auto for_each_result = [&](auto function) TEGULA_LAMBDA_INLINE {
       TEGULA_UNROLL
       for (int m = 0; m < MR; ++m) {
         TEGULA_UNROLL
-        for (int v = 0; v < Vectors; ++v) {
-          float* at = c + m * t::NR + (vector + v) * lanes;
-          store(at, load<vf32>(at) + (evens[m][v] + odds[m][v]));
-        }
+        for (int v = 0; v < Vectors; ++v) function(m, v, c + m * t::NR + column(vector + v));
       }
+    };
+    for_each_result([&](int m, int v, const float* at) TEGULA_LAMBDA_INLINE { results[m][v] = load<vf32>(at); });
+    for (index_t k = 0; k < count; k += 32, a += 32 / activation_rows<AElement>::tile_k * tile_stride) {
+      float_sums<MR, Vectors> sums;
+      source.next([&](auto rows) TEGULA_LAMBDA_INLINE { multiply_32<AElement>(a, tile_stride, count - k, vector, rows, sums); });
+      for_each_result([&](int m, int v, const float*) TEGULA_LAMBDA_INLINE {
+        results[m][v] += sums.even[m][v] + sums.odd[m][v];
+        leave_in_memory(results[m][v]);
+      });
     }
+    for_each_result([&](int m, int v, float* at) TEGULA_LAMBDA_INLINE { store(at, results[m][v]); });
+  }
 }

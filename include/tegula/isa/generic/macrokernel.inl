@@ -26,6 +26,7 @@ struct block_product {
   int panels;
   index_t K;
   float* c;
+  index_t first_k = 0;  // of A, which may be longer than K
 
   [[nodiscard]] float* c_of_panel(int i) const { return c + i * c_stride; }
 
@@ -34,7 +35,7 @@ struct block_product {
   }
   template <class Function>
   TEGULA_INLINE void for_each_block(Function function) const {
-    for (index_t b = first_block; b < last_block; ++b) function(a->block(b), c + (b - first_block) * t::block_rows * t::NR);
+    for (index_t b = first_block; b < last_block; ++b) function(a->block(b, first_k), c + (b - first_block) * t::block_rows * t::NR);
   }
 };
 
@@ -87,7 +88,8 @@ TEGULA_NOINLINE void exact_macrokernel(const block_product& p) noexcept {
   using element = typename F::element;
   p.for_each_block([&](const t::a_block& block, float* c) TEGULA_LAMBDA_INLINE {
     for_each_strip<max_rows, 1>(block.rows, [&](index_t m, auto mr) TEGULA_LAMBDA_INLINE {
-      float_kernel<float, element, mr()>(block.tiles + m * t::row_bytes, block.tile_stride(), 0, p.K, p.panel, c + m * t::NR);
+      float_kernel<float, mr()>(block.tiles + m * t::row_bytes, block.tile_stride(), 0, p.K, weights_in_memory<element>{p.panel},
+                                c + m * t::NR);
     });
   });
 }
@@ -125,7 +127,8 @@ TEGULA_NOINLINE void bf16_macrokernel(const block_product& p) noexcept {
     const std::byte* pairs = bf16_chunk<F>(p.panel, p.K, k, count, buffer);
     p.for_each_block([&](const t::a_block& block, float* c) TEGULA_LAMBDA_INLINE {
       for_each_strip<max_rows, 1>(block.rows, [&](index_t m, auto mr) TEGULA_LAMBDA_INLINE {
-        float_kernel<bf16, bf16, mr()>(block.tiles + m * t::row_bytes, block.tile_stride(), k, count, pairs, c + m * t::NR);
+        float_kernel<bf16, mr()>(block.tiles + m * t::row_bytes, block.tile_stride(), k, count, weights_in_memory<bf16>{pairs},
+                                 c + m * t::NR);
       });
     });
   }
