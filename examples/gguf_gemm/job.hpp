@@ -8,7 +8,7 @@
 #include <tegula/tegula.hpp>
 #include <tegula/thread_pool.hpp>
 
-#include "gguf.hpp"
+#include "gguf/gguf.hpp"
 #include "options.hpp"
 #include "reference.hpp"
 

@@ -1,15 +1,16 @@
 // What the program prints, as text; see report.hpp.
 #include "report.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <array>
 #include <cinttypes>
+#include <cstdio>
 #include <map>
 #include <tuple>
 
 namespace gguf_gemm {
+
+using program::shape_text;
+
 namespace {
 
 constexpr int widest_name = 40;
@@ -17,20 +18,6 @@ constexpr int widest_name = 40;
 int width_of(const std::string& text, int most) { return std::min(static_cast<int>(text.size()), most); }
 
 }  // namespace
-
-std::string shape_text(const gguf::tensor& t) {
-  if (t.n_dims == 0) return "scalar";
-  std::string text;
-  for (std::uint32_t i = t.n_dims; i-- > 0;) text += std::to_string(t.dims[i]) + (i > 0 ? " x " : "");
-  return text;
-}
-
-void print_file(const gguf::file& file) {
-  std::printf("GGUF v%" PRIu32 ", architecture %s, %s, %.1f MB: %zu tensors, %zu metadata entries, alignment %" PRIu64 "\n", file.version(),
-              gguf::printable(file.text("general.architecture").value_or("unknown")).c_str(),
-              gguf::printable(file.text("general.name").value_or("no name")).c_str(), 1e-6 * static_cast<double>(file.size()),
-              file.tensors().size(), file.entries().size(), file.alignment());
-}
 
 void print_list(std::span<const gguf::tensor* const> tensors) {
   std::printf("%-*s  %-7s  %16s  %12s  %12s  %s\n", widest_name, "tensor", "type", "N x K", "bytes", "offset", "what it is here");
@@ -122,19 +109,6 @@ void print_rest(std::span<const outcome> outcomes) {
   }
 }
 
-// The most memory this process has held at a time, the pages of the file that were in memory included; 0 if unknown.
-double peak_megabytes() {
-  std::FILE* const status = std::fopen("/proc/self/status", "r");
-  if (status == nullptr) return 0;
-  std::array<char, 256> line{};
-  unsigned long kilobytes = 0;
-  while (std::fgets(line.data(), static_cast<int>(line.size()), status) != nullptr) {
-    if (std::sscanf(line.data(), "VmHWM: %lu kB", &kilobytes) == 1) break;
-  }
-  std::fclose(status);
-  return 1.024e-3 * static_cast<double>(kilobytes);
-}
-
 }  // namespace
 
 void print_summary(const gguf::file& file, std::span<const outcome> outcomes) {
@@ -150,22 +124,7 @@ void print_summary(const gguf::file& file, std::span<const outcome> outcomes) {
     bytes += static_cast<double>(o.packed_bytes);
   }
   std::printf("matrices packed: %zu, one at a time, %.1f MB in %.2f s; peak memory %.0f MB for a file of %.0f MB\n", matrices, 1e-6 * bytes,
-              seconds, peak_megabytes(), 1e-6 * static_cast<double>(file.size()));
-}
-
-progress_bar::progress_bar(std::size_t total) : total_(total), on_(::isatty(STDERR_FILENO) != 0) {}
-
-void progress_bar::show(std::size_t done, const std::string& now) const {
-  if (!on_ || total_ == 0) return;
-  constexpr std::size_t width = 30;
-  const std::size_t filled = done * width / total_;
-  std::fprintf(stderr, "\r\033[K[%s%s] %zu/%zu %s", std::string(filled, '#').c_str(), std::string(width - filled, '.').c_str(), done,
-               total_, now.substr(0, 40).c_str());
-  std::fflush(stderr);
-}
-
-void progress_bar::clear() const {
-  if (on_) std::fputs("\r\033[K", stderr);
+              seconds, program::peak_megabytes(), 1e-6 * static_cast<double>(file.size()));
 }
 
 }  // namespace gguf_gemm
