@@ -51,6 +51,12 @@ struct cpu_description {
       if (f.needed_by <= which && !f.why_not.empty()) return std::string(f.name) + ": " + f.why_not;
     return {};
   }
+  // Whether a feature is usable.
+  [[nodiscard]] bool has(std::string_view feature) const noexcept {
+    for (const cpu_feature& f : features)
+      if (f.name == feature) return f.why_not.empty();
+    return false;
+  }
   // A table for people: a line a feature.
   [[nodiscard]] std::string text() const {
     std::string table = "best ISA: " + std::string(name_of(best)) + "\n";
@@ -69,7 +75,7 @@ struct feature_bit {
   const char* name;
   isa needed_by;
   std::uint32_t leaf, subleaf;
-  std::uint32_t cpuid_registers::*reg;
+  std::uint32_t cpuid_registers::* reg;
   int bit;
   std::uint64_t states;  // XCR0 bits that it needs
 };
@@ -81,12 +87,14 @@ inline constexpr feature_bit feature_bits[] = {
     {"avx2", isa::avx2, 7, 0, &cpuid_registers::ebx, 5, ymm_states},
     {"fma", isa::avx2, 1, 0, &cpuid_registers::ecx, 12, ymm_states},
     {"f16c", isa::avx2, 1, 0, &cpuid_registers::ecx, 29, ymm_states},
+    {"popcnt", isa::avx2, 1, 0, &cpuid_registers::ecx, 23, ymm_states},
     {"avx512f", isa::avx512, 7, 0, &cpuid_registers::ebx, 16, zmm_states},
     {"avx512dq", isa::avx512, 7, 0, &cpuid_registers::ebx, 17, zmm_states},
     {"avx512bw", isa::avx512, 7, 0, &cpuid_registers::ebx, 30, zmm_states},
     {"avx512vl", isa::avx512, 7, 0, &cpuid_registers::ebx, 31, zmm_states},
     {"avx512_vnni", isa::avx512, 7, 0, &cpuid_registers::ecx, 11, zmm_states},
     {"avx512_vbmi", isa::amx, 7, 0, &cpuid_registers::ecx, 1, zmm_states},
+    {"avx512_vbmi2", isa::amx, 7, 0, &cpuid_registers::ecx, 6, zmm_states},
     {"avx512_bf16", isa::amx, 7, 1, &cpuid_registers::eax, 5, zmm_states},
     {"amx_tile", isa::amx, 7, 0, &cpuid_registers::edx, 24, tile_states},
     {"amx_int8", isa::amx, 7, 0, &cpuid_registers::edx, 25, tile_states},

@@ -7,6 +7,7 @@
 
 #include "dispatch.hpp"
 #include "pack/packed_matrix.hpp"
+#include "pack/sparse_matrix.hpp"
 
 namespace tegula::inline TEGULA_ABI {
 
@@ -17,17 +18,35 @@ concept element = std::same_as<T, float> || std::same_as<T, f16> || std::same_as
 
 inline thread_local std::string_view last_kernel_name = "none";
 
-// "q4_k amx exact": made at compile time, so that naming what ran costs a call nothing.
-template <block_format F, isa Isa, compute Mode>
+// "q4_k amx exact", "bf16 sparse avx512 exact": made at compile time, so that naming what ran costs a call nothing.
+template <block_format F, bool Sparse, isa Isa, compute Mode>
 inline constexpr auto kernel_name = [] {
-  std::array<char, 32> text{};
+  std::array<char, 40> text{};
   std::size_t size = 0;
-  for (const std::string_view part : {std::string_view(F::name), std::string_view(name_of(Isa)), std::string_view(name_of(Mode))}) {
+  for (const std::string_view part : {std::string_view(F::name), std::string_view(Sparse ? "sparse" : ""), std::string_view(name_of(Isa)),
+                                      std::string_view(name_of(Mode))}) {
+    if (part.empty()) continue;
     if (size != 0) text[size++] = ' ';
     for (const char c : part) text[size++] = c;
   }
   return text;
 }();
+
+// What gemm() multiplies by: a matrix of one format, or of one that is known at run time.
+template <class W>
+inline constexpr bool is_typed_weights = false;
+template <block_format F>
+inline constexpr bool is_typed_weights<packed_matrix<F>> = true;
+template <sparse_format F>
+inline constexpr bool is_typed_weights<sparse_matrix<F>> = true;
+
+template <class W>
+inline constexpr bool is_any_weights = std::is_same_v<W, any_packed_matrix> || std::is_same_v<W, any_sparse_matrix>;
+
+template <class W>
+inline constexpr bool is_sparse = false;
+template <sparse_format F>
+inline constexpr bool is_sparse<sparse_matrix<F>> = true;
 
 // How A is held for a product with F: bf16 mode rounds it, the others quantize it for quantized weights.
 template <block_format F>
@@ -67,6 +86,16 @@ isa isa_for_form(isa best, const activation_store& a) {
   return best == isa::amx && Mode == compute::exact && float_scales<F> && !a.has_bf16_tiles() ? isa::avx512 : best;
 }
 
+// Expanding a row of a sparse panel takes VBMI2, which the first CPUs with AVX-512 lack.
+template <bool Sparse>
+isa isa_for_storage(isa best) {
+  if constexpr (Sparse) {
+    static const bool expands = cpu_report().has("avx512_vbmi2");
+    if (best == isa::avx512 && !expands) return isa::avx2;
+  }
+  return best;
+}
+
 // Splits M x N into tasks: enough for many threads, but none so small that waking a thread costs more than it computes. Panels
 // of one task stand side by side and in pairs: they share a block of A in cache, and pairs in tiles.
 struct task_grid {
@@ -104,11 +133,14 @@ inline std::string_view last_kernel() noexcept { return detail::last_kernel_name
 class quantized_activations {
  public:
   // Room for M rows, which assign() must fill before a product reads them. `w`: weights that it will be used with, to know the form.
-  template <block_format F>
-  quantized_activations(index_t M, const packed_matrix<F>& w, compute mode = compute::exact)
+  template <class W>
+    requires detail::is_typed_weights<W>
+  quantized_activations(index_t M, const W& w, compute mode = compute::exact)
       : mode_(detail::resolve(mode)),
-        store_(detail::a_kind_for<F>(mode_), checked_rows(M), w.cols(), mode_ == compute::exact && supported(isa::amx)) {}
-  quantized_activations(index_t M, const any_packed_matrix& w, compute mode = compute::exact)
+        store_(detail::a_kind_for<typename W::format>(mode_), checked_rows(M), w.cols(), mode_ == compute::exact && supported(isa::amx)) {}
+  template <class W>
+    requires detail::is_any_weights<W>
+  quantized_activations(index_t M, const W& w, compute mode = compute::exact)
       : quantized_activations(w.visit([&](const auto& typed) { return quantized_activations(M, typed, mode); })) {}
 
   // Allocates and fills in one go.
@@ -172,24 +204,20 @@ compute mode_for(const quantized_activations& a, const gemm_options& options) {
   return mode;
 }
 
-template <block_format F, compute Mode, class T, class Epilogue, class Executor>
-void run_product(const quantized_activations& a, const packed_matrix<F>& w, matrix_view<T> c, const Epilogue& epilogue, Executor& executor,
+template <compute Mode, class W, class T, class Epilogue, class Executor>
+void run_product(const quantized_activations& a, const W& w, matrix_view<T> c, const Epilogue& epilogue, Executor& executor,
                  const gemm_options& options) {
+  using F = typename W::format;
+  constexpr bool sparse = is_sparse<W>;
   const isa best = resolve_isa(options.isa), for_rows = options.isa ? best : isa_for_rows<F, Mode>(best, a.rows());
-  with_kernels(isa_for_form<F, Mode>(for_rows, a.store()), [&](auto kernels) {
+  with_kernels(isa_for_storage<sparse>(isa_for_form<F, Mode>(for_rows, a.store())), [&](auto kernels) {
     if (c.rows() == 0 || c.cols() == 0) return;
-    last_kernel_name = kernel_name<F, decltype(kernels)::template runs<F, Mode>, Mode>.data();
+    last_kernel_name = kernel_name<F, sparse, decltype(kernels)::template runs<F, Mode>, Mode>.data();
     const task_grid grid(c.rows(), c.cols(), w.cols());
-    executor.parallel_for(grid.size(), [&](index_t i) { kernels.template run<F, Mode>(a.store(), grid[i], w.panels(), c, epilogue); });
+    executor.parallel_for(grid.size(),
+                          [&](index_t i) { kernels.template run<F, Mode, sparse>(a.store(), grid[i], w.panels(), c, epilogue); });
   });
 }
-
-template <class W>
-struct is_weights : std::false_type {};
-template <block_format F>
-struct is_weights<packed_matrix<F>> : std::true_type {};
-template <>
-struct is_weights<any_packed_matrix> : std::true_type {};
 
 template <class A>
 struct is_activations : std::is_same<A, quantized_activations> {};
@@ -197,7 +225,7 @@ template <class T>
 struct is_activations<matrix_view<T>> : std::bool_constant<element<std::remove_const_t<T>>> {};
 
 template <class A, class W, class T>
-concept product = is_activations<A>::value && is_weights<W>::value && element<T>;
+concept product = is_activations<A>::value && (is_typed_weights<W> || is_any_weights<W>) && element<T>;
 
 // A matrix is quantized within the call, so all of it must be done when the product starts.
 template <class E, class A>
@@ -208,7 +236,7 @@ concept executor_for = executor<E> && (std::same_as<A, quantized_activations> ||
 // C[M, N] = epilogue(A[M, K] * W[N, K]^T).
 //
 // a         matrix_view of float, f16 or bf16, whose rows may have a stride; or quantized_activations: then nothing is allocated
-// w         packed_matrix<F> or any_packed_matrix
+// w         packed_matrix<F>, any_packed_matrix, sparse_matrix<F> or any_sparse_matrix
 // c         matrix_view of float, f16 or bf16; must not overlap A
 // epilogue  (float value, index_t m, index_t n) -> float, called once for every element, from the executor's threads. It may read the
 //           element of C that it is about to replace (a residual). The value it gets has the same bits everywhere; its own arithmetic is
@@ -224,16 +252,16 @@ template <class W, class T, epilogue Epilogue, class Executor>
   requires detail::product<quantized_activations, W, T> && executor<Executor>
 void gemm(const quantized_activations& a, const W& w, matrix_view<T> c, const Epilogue& epilogue, Executor&& executor,
           gemm_options options = {}) {
-  if constexpr (std::is_same_v<W, any_packed_matrix>) {
+  if constexpr (detail::is_any_weights<W>) {
     w.visit([&](const auto& typed) { gemm(a, typed, c, epilogue, executor, options); });
   } else {
     using format = typename W::format;
     detail::check_shapes(a, w, c);
     const compute mode = detail::mode_for<format>(a, options);
-    if (mode == compute::bf16) return detail::run_product<format, compute::bf16>(a, w, c, epilogue, executor, options);
+    if (mode == compute::bf16) return detail::run_product<compute::bf16>(a, w, c, epilogue, executor, options);
     if constexpr (quant_format<format>)
-      if (mode == compute::requantized) return detail::run_product<format, compute::requantized>(a, w, c, epilogue, executor, options);
-    detail::run_product<format, compute::exact>(a, w, c, epilogue, executor, options);
+      if (mode == compute::requantized) return detail::run_product<compute::requantized>(a, w, c, epilogue, executor, options);
+    detail::run_product<compute::exact>(a, w, c, epilogue, executor, options);
   }
 }
 

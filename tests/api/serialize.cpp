@@ -125,15 +125,15 @@ TEST_CASE("a corrupt file", "[serialize][errors]") {
       std::string bad = file;
       bad[at] = static_cast<char>(bad[at] ^ flip);
       INFO("byte " << at);
-      check_names(message_of<std::runtime_error>([&] { loaded(bad); }), {at < 8    ? "not a packed matrix"
+      check_names(message_of<std::runtime_error>([&] { loaded(bad); }), {at < 8    ? "not a matrix file"
                                                                          : at < 64 ? "the header's checksum"
                                                                                    : "checksum of its panels"});
     }
 }
 
 TEST_CASE("a foreign file", "[serialize][errors]") {
-  check_names(message_of<std::runtime_error>([] { loaded("GGUF" + std::string(1000, 'x')); }), {"not a packed matrix", "magic"});
-  check_names(message_of<std::runtime_error>([] { loaded(std::string(64, '\0')); }), {"not a packed matrix"});
+  check_names(message_of<std::runtime_error>([] { loaded("GGUF" + std::string(1000, 'x')); }), {"not a matrix file", "magic"});
+  check_names(message_of<std::runtime_error>([] { loaded(std::string(64, '\0')); }), {"not a matrix file"});
   check_names(message_of<std::runtime_error>([] { loaded(""); }), {"truncated", "64 bytes, 0 are left"});
 }
 

@@ -96,6 +96,20 @@ class activation_store {
     return locate<mutable_a_block>(i, tiles_.data(), bf16_tiles_.data(), reinterpret_cast<float*>(floats_.data()),
                                    reinterpret_cast<std::uint16_t*>(pairs_.data()), reinterpret_cast<integer_sums*>(sums_.data()));
   }
+  // Block i, K from `first_k` on, a multiple of 256.
+  [[nodiscard]] a_block block(index_t i, index_t first_k) const noexcept {
+    a_block b = block(i);
+    const index_t tiles = first_k / a_tile_k(kind_), groups = first_k / scale_k * b.rows;
+    b.tiles += tiles * b.tile_stride();
+    if (kind_ != a_kind::int8) return b;
+    if (b.bf16_tiles != nullptr) b.bf16_tiles += 2 * tiles * b.tile_stride();
+    b.scales += groups;
+    b.sums32 += groups * sums32_per_scale;
+    b.sums16 += groups * sums16_per_scale;
+    b.pairs += groups * pairs_per_scale;
+    b.sums += groups;
+    return b;
+  }
   [[nodiscard]] a_block block(index_t i) const noexcept {
     return locate<a_block>(i, tiles_.data(), bf16_tiles_.data(), reinterpret_cast<const float*>(floats_.data()),
                            reinterpret_cast<const std::uint16_t*>(pairs_.data()), reinterpret_cast<const integer_sums*>(sums_.data()));

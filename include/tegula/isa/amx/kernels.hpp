@@ -6,7 +6,7 @@
 #include "tile.hpp"
 
 // The same region as avx512's: its functions inline into these and the other way round. The tile instructions are asm and need no flag.
-TEGULA_BEGIN_TARGET("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")
+TEGULA_BEGIN_TARGET("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,popcnt")
 namespace tegula::inline TEGULA_ABI::amx {
 
 using namespace avx512;  // the vector vocabulary and generic/, which this ISA contains
@@ -18,18 +18,27 @@ using namespace avx512;  // the vector vocabulary and generic/, which this ISA c
 #include "bf16.inl"
 #include "macrokernel.inl"
 
+// The macro-kernel of a format and mode, and how many panels it takes at a time.
+template <block_format F, compute Mode>
+struct tile_macrokernel_of {
+  static constexpr int panels = Mode == compute::exact && integer_scales<F> ? 1 : 2;
+  static constexpr auto call = [] {
+    if constexpr (Mode == compute::bf16) return &tile_macrokernel<bf16_kernel<F>>;
+    else if constexpr (Mode == compute::requantized) return &tile_macrokernel<byte_kernel<F>>;
+    else if constexpr (float_scales<F>) return &tile_macrokernel<group_kernel<F>>;
+    else return &tile_macrokernel<plane_kernel<F>>;
+  }();
+};
+
 struct kernels : avx512::kernels {
   template <block_format F, compute Mode>
   static constexpr isa runs = float_format<F> && Mode == compute::exact ? isa::avx512 : isa::amx;
 
-  template <block_format F, compute Mode, class T, class Epilogue>
+  template <block_format F, compute Mode, bool Sparse, class T, class Epilogue>
   static void run(const t::activation_store& a, t::task_range range, const t::packed_panels& w, matrix_view<T> c,
                   const Epilogue& epilogue) {
-    if constexpr (runs<F, Mode> != isa::amx) avx512::kernels::run<F, Mode>(a, range, w, c, epilogue);
-    else if constexpr (Mode == compute::bf16) run_panels<2>(a, range, w, c, epilogue, tile_macrokernel<bf16_kernel<F>>);
-    else if constexpr (Mode == compute::requantized) run_panels<2>(a, range, w, c, epilogue, tile_macrokernel<byte_kernel<F>>);
-    else if constexpr (float_scales<F>) run_panels<2>(a, range, w, c, epilogue, tile_macrokernel<group_kernel<F>>);
-    else run_panels<1>(a, range, w, c, epilogue, tile_macrokernel<plane_kernel<F>>);
+    if constexpr (runs<F, Mode> != isa::amx) avx512::kernels::run<F, Mode, Sparse>(a, range, w, c, epilogue);
+    else run_kernel<F, tile_macrokernel_of<F, Mode>, Sparse>(a, range, w, c, epilogue);
   }
 };
 

@@ -7,11 +7,13 @@
 #include "../../core/options.hpp"
 #include "../../pack/activations.hpp"
 #include "../../pack/block_codec.hpp"
+#include "../../pack/sparse_panel.hpp"
 
-TEGULA_BEGIN_TARGET("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")
+TEGULA_BEGIN_TARGET("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,popcnt")
 namespace tegula::inline TEGULA_ABI::avx512 {
 
 #include "simd.inl"
+#include "expand.inl"
 #include "../generic/kernels.inl"
 
 struct kernels : generic_kernels {

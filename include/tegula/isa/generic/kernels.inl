@@ -9,7 +9,26 @@
 #include "activations.inl"
 #include "dequantize.inl"
 #include "macrokernel.inl"
+#include "sparse.inl"
 #include "task.inl"
+
+// The macro-kernel of a format and mode, and how many panels it takes at a time.
+template <block_format F, compute Mode>
+struct macrokernel_of {
+  static constexpr int panels = Mode == compute::exact && quant_format<F> ? exact_panels : 1;
+  static constexpr auto call = [] {
+    if constexpr (Mode == compute::bf16) return &bf16_macrokernel<F>;
+    else if constexpr (Mode == compute::requantized) return &requantized_macrokernel<F>;
+    else return &exact_macrokernel<F>;
+  }();
+};
+
+// The form of a macro-kernel for sparse panels.
+template <block_format F, class Dense>
+struct sparse_macrokernel_of {
+  static constexpr int panels = Dense::panels;
+  static constexpr auto call = &sparse_macrokernel<F, panels, Dense::call>;
+};
 
 struct generic_kernels {
   template <class T>
@@ -21,11 +40,17 @@ struct generic_kernels {
   static void dequantize(const std::byte* blocks, float* out, index_t count) noexcept {
     dequantize_blocks<F>(blocks, out, count);
   }
-  template <block_format F, compute Mode, class T, class Epilogue>
+  template <block_format F, compute Mode, bool Sparse, class T, class Epilogue>
   static void run(const t::activation_store& a, t::task_range range, const t::packed_panels& w, matrix_view<T> c,
                   const Epilogue& epilogue) {
-    if constexpr (Mode == compute::bf16) run_panels<1>(a, range, w, c, epilogue, bf16_macrokernel<F>);
-    else if constexpr (Mode == compute::requantized) run_panels<1>(a, range, w, c, epilogue, requantized_macrokernel<F>);
-    else run_panels<quant_format<F> ? exact_panels : 1>(a, range, w, c, epilogue, exact_macrokernel<F>);
+    run_kernel<F, macrokernel_of<F, Mode>, Sparse>(a, range, w, c, epilogue);
+  }
+
+ protected:
+  template <block_format F, class Dense, bool Sparse, class T, class Epilogue>
+  static void run_kernel(const t::activation_store& a, t::task_range range, const t::packed_panels& w, matrix_view<T> c,
+                         const Epilogue& epilogue) {
+    using kernel = std::conditional_t<Sparse, sparse_macrokernel_of<F, Dense>, Dense>;
+    run_panels<kernel::panels>(a, range, w, c, epilogue, kernel::call);
   }
 };

@@ -26,6 +26,7 @@ struct block_product {
   int panels;
   index_t K;
   float* c;
+  index_t first_k = 0;  // of A, which may be longer than K
 
   [[nodiscard]] float* c_of_panel(int i) const { return c + i * c_stride; }
 
@@ -34,7 +35,7 @@ struct block_product {
   }
   template <class Function>
   TEGULA_INLINE void for_each_block(Function function) const {
-    for (index_t b = first_block; b < last_block; ++b) function(a->block(b), c + (b - first_block) * t::block_rows * t::NR);
+    for (index_t b = first_block; b < last_block; ++b) function(a->block(b, first_k), c + (b - first_block) * t::block_rows * t::NR);
   }
 };
 

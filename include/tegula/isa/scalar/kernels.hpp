@@ -5,11 +5,13 @@
 #include "../../core/options.hpp"
 #include "../../pack/activations.hpp"
 #include "../../pack/block_codec.hpp"
+#include "../../pack/sparse_panel.hpp"
 
 TEGULA_BEGIN_PRECISE
 namespace tegula::inline TEGULA_ABI::scalar {
 
 #include "simd.inl"
+#include "expand.inl"
 #include "../generic/kernels.inl"
 
 struct kernels : generic_kernels {
