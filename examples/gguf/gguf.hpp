@@ -60,6 +60,13 @@ struct metadata {
   std::uint64_t bytes = 0;   // of the value; [offset, offset + bytes) lies in the file
 };
 
+// An array among the metadata; its elements as they are in the file, checked to lie in it.
+struct array_view {
+  value_type element{};
+  std::uint64_t count = 0;
+  std::span<const std::byte> bytes;
+};
+
 class file {
  public:
   // Maps and checks the whole header. Throws gguf::error for a file that is cut short, hostile, or not GGUF v2 / v3;
@@ -75,6 +82,7 @@ class file {
   // The value of a metadata entry; nothing when there is no such key or it is of another type.
   std::optional<std::string_view> text(std::string_view key) const;
   std::optional<std::uint64_t> number(std::string_view key) const;  // of any unsigned type
+  std::optional<array_view> array(std::string_view key) const;
   // The bytes of a value as they are in the file.
   std::span<const std::byte> value(const metadata& entry) const noexcept;
 

@@ -4,13 +4,17 @@
 #include <map>
 #include <memory>
 
+#include "gguf/sparse.hpp"
 #include "gguf/writer.hpp"
+#include "copy.hpp"
+#include "expand.hpp"
 #include "norms.hpp"
 #include "options.hpp"
 #include "plan.hpp"
 #include "prune.hpp"
 #include "quantize.hpp"
 #include "report.hpp"
+#include "sparse_output.hpp"
 
 namespace gguf_prune {
 
@@ -19,7 +23,8 @@ using program::failure, program::prints_table, program::success;
 namespace {
 
 constexpr const char* description =
-    "Prunes weight matrices of a GGUF file: the weights that matter least become zero. Writes a GGUF file that any reader takes.\n"
+    "Prunes weight matrices of a GGUF file: the weights that matter least become zero. Writes a GGUF file that any reader takes\n"
+    "or, with --sparse, one without the zeros.\n"
     "\n"
     "Weights matter by their magnitude, or, with --norms, by magnitude times the norm of the activations that meet their\n"
     "column (Wanda). The lowest are pruned, of each row, of each tensor, or of each few weights of a row (--pattern).\n"
@@ -80,6 +85,13 @@ void add_options(CLI::App& app, options& o) {
          "bits. Q4_1, Q4_K and Q5_K have no exact zero. q4_k: written with minima of 8 scales, it has one")
       ->check(CLI::IsMember(types))
       ->type_name("");
+  app.add_flag("--sparse", o.sparse,
+               "write pruned matrices without their zeros: a file for tegula, that other readers can list. Of the types\n"
+               "f16, bf16, q8_0, q4_0 and q4_k; f32 becomes bf16");
+  app.add_flag("--expand", o.expand, "write a sparse file as the standard file that it would be without --sparse; prunes nothing")
+      ->excludes("--sparse")
+      ->excludes("--list")
+      ->excludes("--dry-run");
   app.callback([&o] {
     if (o.output.empty() && !o.list && !o.dry_run) throw CLI::RequiredError("OUTPUT");
   });
@@ -114,35 +126,36 @@ int list_all(const gguf::file& file, const options& o, std::span<const plan> pla
 }
 
 // What the new file says of itself, after what the old one says.
-gguf::metadata_writer new_metadata(const gguf::file& file, const options& o) {
-  constexpr std::string_view own = "tegula.prune.";
-  gguf::metadata_writer metadata;
-  for (const gguf::metadata& entry : file.entries()) {
-    if (!entry.key.starts_with(own)) metadata.copy(file, entry);
-  }
+gguf::metadata_writer new_metadata(const gguf::file& file, const options& o, std::span<const plan> plans) {
+  gguf::metadata_writer metadata = copied_metadata(file, "tegula.prune.");
   metadata.add("tegula.prune.method", std::string(o.norms.empty() ? "magnitude " : "wanda ") + describe(o.how));
   metadata.add("tegula.prune.sparsity", static_cast<float>(o.how.share()));
+  if (!o.sparse) return metadata;
+  std::vector<gguf::sparse_matrix> matrices;
+  for (const plan& p : plans) {
+    if (p.pruned) matrices.push_back({p.tensor->name, p.stored.value, p.tensor->dims[1], p.tensor->dims[0]});
+  }
+  add_sparse(metadata, matrices);
   return metadata;
+}
+
+// How a tensor is listed in the new file. The size of a sparse one is not known yet.
+gguf::tensor new_tensor(const plan& p, const options& o) {
+  gguf::tensor t = *p.tensor;
+  if (!p.pruned) return t;
+  t.type = o.sparse ? gguf::sparse_type : p.stored.value;
+  if (o.sparse) {
+    t.n_dims = 1;
+    t.dims = {0, 1, 1, 1};
+  }
+  return t;
 }
 
 std::unique_ptr<gguf::writer> new_writer(const gguf::file& file, const options& o, std::span<const plan> plans) {
   if (o.dry_run) return nullptr;
   std::vector<gguf::tensor> tensors;
-  for (const plan& p : plans) {
-    tensors.push_back(*p.tensor);
-    if (p.pruned) tensors.back().type = p.stored.value;
-  }
-  return std::make_unique<gguf::writer>(o.output, new_metadata(file, o), std::move(tensors), file.alignment());
-}
-
-// Hands a tensor's bytes on as they are, a few at a time.
-void copy(const gguf::file& file, const gguf::tensor& t, const row_sink& take) {
-  constexpr std::uint64_t step = std::uint64_t{4} << 20;
-  for (std::uint64_t at = 0; at < t.bytes; at += step) {
-    const std::uint64_t bytes = std::min(step, t.bytes - at);
-    take({file.data(t) + at, static_cast<std::size_t>(bytes)});
-    file.drop_pages(t, at, bytes);
-  }
+  for (const plan& p : plans) tensors.push_back(new_tensor(p, o));
+  return std::make_unique<gguf::writer>(o.output, new_metadata(file, o, plans), std::move(tensors), file.alignment());
 }
 
 class job {
@@ -155,13 +168,12 @@ class job {
   result run(const plan& p) {
     result r;
     r.what = &p;
-    const row_sink take = [&](std::span<const std::byte> bytes) {
+    const byte_sink take = [&](std::span<const std::byte> bytes) {
       r.bytes += bytes.size();
       if (out_) out_->append(bytes);
     };
     if (p.pruned) {
-      const std::vector<float> norms = norms_ ? norms_->of(*p.tensor) : std::vector<float>{};
-      r.sums = prune(file_, p, options_.how, norms, pool_, take);
+      prune_into(r, take);
     } else {
       copy(file_, *p.tensor, take);
     }
@@ -174,6 +186,21 @@ class job {
   }
 
  private:
+  void prune_into(result& r, const byte_sink& take) {
+    const plan& p = *r.what;
+    const std::vector<float> norms = norms_ ? norms_->of(*p.tensor) : std::vector<float>{};
+    if (!options_.sparse) {
+      r.sums = prune(file_, p, options_.how, norms, pool_, take);
+      return;
+    }
+    std::vector<std::byte> all;
+    all.reserve(row_bytes(p.stored, p.tensor->dims[0]) * p.tensor->dims[1]);
+    r.sums = prune(file_, p, options_.how, norms, pool_,
+                   [&](std::span<const std::byte> rows) { all.insert(all.end(), rows.begin(), rows.end()); });
+    r.density = write_sparse(p, all, pool_, take);
+    if (out_) out_->current().dims[0] = r.bytes;
+  }
+
   const gguf::file& file_;
   const options& options_;
   std::span<const plan> plans_;
@@ -205,8 +232,17 @@ int prune_all(const gguf::file& file, const options& o, std::span<const plan> pl
   return success;
 }
 
+int expand_all(const gguf::file& file, const options& o) {
+  const std::vector<gguf::sparse_matrix> matrices = gguf::read_sparse(file);
+  if (matrices.empty()) throw std::runtime_error(o.path + " is not sparse: it has no " + std::string(gguf::sparse_keys) + "tensors");
+  expand(file, matrices, o);
+  return success;
+}
+
 int run(const options& o) {
   const gguf::file file(o.path);
+  if (o.expand) return expand_all(file, o);
+  if (!gguf::read_sparse(file).empty()) throw std::runtime_error(o.path + " is sparse; make it a standard file with --expand first");
   const std::vector<plan> plans = make_plans(file, o);
   if (o.list) return list_all(file, o, plans);
   if (const int status = judge_plans(plans); status != success) return status;

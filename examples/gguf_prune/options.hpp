@@ -17,6 +17,8 @@ struct options : program::options {
   method how;
   std::string norms;                // a GGUF file of column norms; empty: weights count by their own magnitude
   std::optional<tg::type_id> type;  // stored type of what is pruned; nothing: the tensor's own
+  bool sparse = false;              // pruned matrices are written compressed
+  bool expand = false;              // nothing is pruned: a sparse file becomes a standard one
   bool dry_run = false;
 };
 

@@ -12,17 +12,36 @@ const char* name_of(tg::type_id type) {
   return tg::visit(type, [](auto format) { return decltype(format)::name; });
 }
 
+template <class... Formats>
+std::string names_of(tg::format_list<Formats...>) {
+  return ((std::string(Formats::name) + ' ') + ...);
+}
+
+template <class... Formats>
+bool contains(tg::format_list<Formats...>, tg::type_id type) {
+  return ((type == Formats::id) || ...);
+}
+
+// What pruned weights are stored as. Sparse matrices hold F32 as BF16.
+tg::type_id stored_type(const gguf::tensor& t, const options& o) {
+  const tg::type_id own{t.type};
+  return o.type.value_or(o.sparse && own == tg::f32::id ? tg::bf16::id : own);
+}
+
 // Why a matrix cannot be pruned as asked for; empty: it can.
 std::string problem_of(const gguf::tensor& t, const options& o) {
   const std::string own = gguf::type_name(t.type);
   if (!tg::supported(tg::type_id{t.type})) return "type " + own + " is not supported; leave the tensor out with --tensor";
   if (!o.type && !can_clear(tg::type_id{t.type})) return own + " has no exact zero for every weight; choose another type with --type";
+  if (o.sparse && !contains(tg::sparse_formats{}, stored_type(t, o))) {
+    return "sparse matrices hold " + names_of(tg::sparse_formats{}) + "and no " + name_of(stored_type(t, o)) + "; choose one with --type";
+  }
   if (o.how.blocks && t.dims[0] % static_cast<std::uint64_t>(o.how.blocks->of) != 0) {
     return "rows of " + std::to_string(t.dims[0]) + " weights are no multiple of " + std::to_string(o.how.blocks->of) +
            "; choose another --pattern";
   }
   if (o.type) {
-    const std::uint64_t block = gguf::find_type(o.type->value)->block_elements;
+    const std::uint64_t block = block_weights(*o.type);
     if (t.dims[0] % block != 0) {
       return "rows of " + std::to_string(t.dims[0]) + " weights are no multiple of the block of " + std::to_string(block) + " of " +
              name_of(*o.type) + "; choose another --type";
@@ -42,7 +61,7 @@ plan plan_of(const gguf::tensor& t, bool selected, const options& o) {
     p.note = "copied, more than two dimensions";
   } else {
     p.pruned = true;
-    p.stored = o.type.value_or(tg::type_id{t.type});
+    p.stored = stored_type(t, o);
     p.problem = problem_of(t, o);
   }
   return p;

@@ -13,10 +13,6 @@ namespace {
 // Rows are together in memory up to about this many weights, at 9 bytes each and those that are read and written.
 constexpr std::size_t weights_at_once = std::size_t{1} << 20;
 
-std::size_t row_bytes(tg::type_id type, std::size_t K) {
-  return tg::visit(type, [&](auto format) { return tg::source_row_bytes<decltype(format)>(static_cast<tg::index_t>(K)); });
-}
-
 double square(float x) { return static_cast<double>(x) * static_cast<double>(x); }
 
 // The sums of some weights that became others.
@@ -36,7 +32,7 @@ outcome compare(std::span<const float> before, std::span<const float> after, std
 class pruner {
  public:
   pruner(const gguf::file& file, const plan& p, const method& how, std::span<const float> norms, tg::thread_pool& pool);
-  outcome run(const row_sink& take);
+  outcome run(const byte_sink& take);
 
  private:
   // Calls function() for all rows, as many at a time as the buffers hold: rows_ from first_, read and scored.
@@ -161,7 +157,7 @@ void pruner::encode(std::size_t row) {
   sums_[row] = compare(weights, result, pruned);
 }
 
-outcome pruner::run(const row_sink& take) {
+outcome pruner::run(const byte_sink& take) {
   const bool whole = how_.within == scope::tensor && !how_.blocks;
   cut left = whole ? cut_of_tensor() : cut{};
   outcome sum;
@@ -192,7 +188,7 @@ outcome& outcome::operator+=(const outcome& more) {
 }
 
 outcome prune(const gguf::file& file, const plan& p, const method& how, std::span<const float> norms, tg::thread_pool& pool,
-              const row_sink& take) {
+              const byte_sink& take) {
   return pruner(file, p, how, norms, pool).run(take);
 }
 

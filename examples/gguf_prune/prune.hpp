@@ -1,11 +1,11 @@
 // The pruning of one matrix: its rows are read, pruned and handed on a few at a time, by all threads of a pool.
 #pragma once
 
-#include <functional>
 #include <span>
 
 #include <tegula/thread_pool.hpp>
 
+#include "copy.hpp"
 #include "plan.hpp"
 
 namespace gguf_prune {
@@ -22,8 +22,7 @@ struct outcome {
 
 // `take` gets the rows of the result in order, in p.stored. norms: of the columns, or none. Throws std::runtime_error for a weight
 // that is not finite, or too large for the stored type.
-using row_sink = std::function<void(std::span<const std::byte> rows)>;
 outcome prune(const gguf::file& file, const plan& p, const method& how, std::span<const float> norms, tg::thread_pool& pool,
-              const row_sink& take);
+              const byte_sink& take);
 
 }  // namespace gguf_prune

@@ -8,6 +8,11 @@
 namespace gguf_prune {
 namespace {
 
+template <class F>
+constexpr tg::index_t block_k = 1;
+template <tg::quant_format F>
+constexpr tg::index_t block_k<F> = F::block_k;
+
 template <class T>
 void put(std::byte* at, T value) {
   std::memcpy(at, &value, sizeof value);
@@ -102,11 +107,6 @@ void encode(tg::q4_k, const float* w, std::byte* out) {
 }
 
 template <class F>
-constexpr tg::index_t block_k = 1;
-template <tg::quant_format F>
-constexpr tg::index_t block_k<F> = F::block_k;
-
-template <class F>
 concept encodable = requires(const float* w, std::byte* out) { encode(F{}, w, out); };
 
 // ---- single weights -------------------------------------------------------------------------------------------------
@@ -132,6 +132,14 @@ void clear_weight(std::byte* row, std::size_t k) {
 }
 
 }  // namespace
+
+std::size_t block_weights(tg::type_id type) {
+  return tg::visit(type, [](auto format) { return static_cast<std::size_t>(block_k<decltype(format)>); });
+}
+
+std::size_t row_bytes(tg::type_id type, std::size_t K) {
+  return tg::visit(type, [&](auto format) { return tg::source_row_bytes<decltype(format)>(static_cast<tg::index_t>(K)); });
+}
 
 bool can_quantize(tg::type_id type) {
   return tg::supported(type) && tg::visit(type, [](auto format) { return encodable<decltype(format)>; });

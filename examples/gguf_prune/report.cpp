@@ -45,6 +45,7 @@ json describe_result(const result& r) {
   value["sparsity"] = r.sums.sparsity();
   value["energy_lost"] = r.sums.energy_lost();
   value["nmse"] = r.sums.nmse();
+  if (r.density) value["density"] = *r.density;
   return value;
 }
 
@@ -64,16 +65,17 @@ table::table(std::span<const plan> plans) {
     name_width_ = std::max(name_width_, width_of(gguf::printable(p.tensor->name)));
     shape_width_ = std::max(shape_width_, width_of(shape_text(*p.tensor)));
   }
-  std::printf("%-*s  %-14s  %*s  %11s  %8s  %11s  %9s  %12s  %12s\n", name_width_, "tensor", "type", shape_width_, "N x K", "zeros",
-              "sparsity", "energy lost", "NMSE", "bytes", "bytes after");
+  std::printf("%-*s  %-14s  %*s  %11s  %8s  %11s  %9s  %12s  %12s  %8s\n", name_width_, "tensor", "type", shape_width_, "N x K", "zeros",
+              "sparsity", "energy lost", "NMSE", "bytes", "bytes after", "B/weight");
 }
 
 void table::print(const result& r) const {
   if (!r.what->pruned) return;
   const gguf::tensor& t = *r.what->tensor;
-  std::printf("%-*s  %-14s  %*s  %11" PRIu64 "  %6.2f %%  %9.3f %%  %9.2e  %12" PRIu64 "  %12" PRIu64 "\n", name_width_,
+  std::printf("%-*s  %-14s  %*s  %11" PRIu64 "  %6.2f %%  %9.3f %%  %9.2e  %12" PRIu64 "  %12" PRIu64 "  %8.3f\n", name_width_,
               gguf::printable(t.name).c_str(), types_text(*r.what).c_str(), shape_width_, shape_text(t).c_str(), r.sums.zeros,
-              100 * r.sums.sparsity(), 100 * r.sums.energy_lost(), r.sums.nmse(), t.bytes, r.bytes);
+              100 * r.sums.sparsity(), 100 * r.sums.energy_lost(), r.sums.nmse(), t.bytes, r.bytes,
+              static_cast<double>(r.bytes) / static_cast<double>(r.sums.weights));
   std::fflush(stdout);
 }
 

@@ -13,7 +13,8 @@ namespace gguf_prune {
 struct result {
   const plan* what = nullptr;
   outcome sums;
-  std::uint64_t bytes = 0;  // in the new file
+  std::uint64_t bytes = 0;        // in the new file
+  std::optional<double> density;  // of a sparse matrix: the share of weights that it holds
 };
 
 void print_list(std::span<const plan> plans);
