@@ -1,4 +1,7 @@
 // gguf_gemm: the command line, and the order of the work. reader: gguf/gguf.hpp; the job on a tensor: job.hpp; output: report.hpp.
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
 #include <array>
 #include <cstdio>
 #include <map>
@@ -18,7 +21,10 @@ constexpr const char* description =
     "Multiplies activations by the weight matrices of a GGUF file with tegula, and prints how fast and how exact that was.\n"
     "\n"
     "Each matrix W (N x K, two dimensions) is packed, one at a time, and C[M,N] = A[M,K] * W^T is computed for each M of --m.\n"
-    "A is standard normal, from --seed, the same numbers for every matrix.\n"
+    "A is standard normal, from --seed, the same numbers for every matrix. A sparse matrix (of a file that gguf_prune --sparse\n"
+    "wrote, or compressed here: --sparse) is multiplied in its own form and decompressed and packed, in turn. Its line says how\n"
+    "much faster that is than dense, whether all bits of C are the same, its density (the share of weights that it holds) and\n"
+    "its bytes per weight.\n"
     "\n"
     "us       of the whole call of tg::gemm, quantizing A included; the fastest of as many runs as fit --min-time, so that\n"
     "         small matrices are read from cache\n"
@@ -32,7 +38,8 @@ constexpr const char* description =
 constexpr const char* exit_codes =
     "exit status: 0 if all that was asked for and is supported was multiplied, and was as exact as --max-nmse demands;\n"
     "1 for a file that is damaged or cannot be read, a matrix that needs more than --max-memory, an ISA that this machine\n"
-    "lacks, a larger error, or (with --strict) a matrix of an unsupported type; 2 for a wrong command line.\n"
+    "lacks, a larger error, a sparse product with other bits than the dense one, or (with --strict) a matrix of an unsupported type; 2 for "
+    "a wrong command line.\n"
     "Do not change the file while it is in use: it is mapped.";
 
 void add_options(CLI::App& app, options& o) {
@@ -68,6 +75,7 @@ void add_options(CLI::App& app, options& o) {
       ->type_name("MB");
   app.add_option("--max-nmse", o.max_nmse, "a larger NMSE is an error")->type_name("X")->capture_default_str();
   app.add_option("--seed", o.seed, "of A and of the sample that NMSE is computed of")->type_name("N")->capture_default_str();
+  app.add_flag("--sparse", o.sparse, "compress standard matrices too, where sparse matrices hold their type; F32 becomes BF16");
   app.add_flag("--strict", o.strict, "an unsupported type is an error");
 }
 
@@ -97,21 +105,23 @@ int judge_outcomes(const options& o, const gguf::file& file, std::span<const out
         complain(result, p.kernel + ", M = " + std::to_string(p.M) + ": an NMSE of " + short_text(p.nmse) + " is above --max-nmse " +
                              short_text(o.max_nmse));
       }
+      if (p.sparse && !p.sparse->same_bits)
+        complain(result, p.sparse->kernel + ", M = " + std::to_string(p.M) + ": not the bits of " + p.kernel);
     }
   }
   return status;
 }
 
-int list_all(const gguf::file& file, const options& o, std::span<const gguf::tensor* const> tensors) {
+int list_all(const gguf::file& file, const options& o, std::span<const entry> entries) {
   if (prints_table(o)) {
     print_file(file);
-    print_list(tensors);
+    print_list(entries);
   }
-  if (o.json) write_json(*o.json, list_json(file, o, tensors));
+  if (o.json) write_json(*o.json, list_json(file, o, entries));
   return success;
 }
 
-int multiply_all(const gguf::file& file, const options& o, std::span<const gguf::tensor* const> tensors) {
+int multiply_all(const gguf::file& file, const options& o, std::span<const entry> entries) {
   job work(file, o);
   std::vector<outcome> outcomes;
   {
@@ -119,12 +129,12 @@ int multiply_all(const gguf::file& file, const options& o, std::span<const gguf:
       print_file(file);
       std::printf("threads: %d, best ISA here: %s\n\n", work.threads(), tg::name_of(tg::best_isa()));
     }
-    const program::progress_bar bar(tensors.size());
+    const program::progress_bar bar(entries.size());
     std::optional<table> rows;
-    if (prints_table(o)) rows.emplace(tensors);
-    for (const gguf::tensor* t : tensors) {
-      bar.show(outcomes.size(), gguf::printable(t->name));
-      outcomes.push_back(work.run(*t));
+    if (prints_table(o)) rows.emplace(entries);
+    for (const entry& e : entries) {
+      bar.show(outcomes.size(), gguf::printable(e.tensor.name));
+      outcomes.push_back(work.run(e));
       bar.clear();
       if (rows) rows->print(outcomes.back());
     }
@@ -136,8 +146,8 @@ int multiply_all(const gguf::file& file, const options& o, std::span<const gguf:
 
 int run(const options& o) {
   const gguf::file file(o.path);
-  const std::vector<const gguf::tensor*> tensors = program::select(file, o);
-  return o.list ? list_all(file, o, tensors) : multiply_all(file, o, tensors);
+  const std::vector<entry> entries = entries_of(file, program::select(file, o));
+  return o.list ? list_all(file, o, entries) : multiply_all(file, o, entries);
 }
 
 }  // namespace

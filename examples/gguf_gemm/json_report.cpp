@@ -1,4 +1,6 @@
 // The same results for scripts, as JSON.
+#include <nlohmann/json.hpp>
+
 #include "report.hpp"
 
 namespace gguf_gemm {
@@ -12,6 +14,21 @@ json describe_tensor(const gguf::tensor& t, const char* status) {
   return result;
 }
 
+json describe_sparse(const sparse_form& s, const gguf::tensor& t) {
+  const double weights = static_cast<double>(t.dims[0]) * static_cast<double>(t.dims[1]);
+  return {{"density", s.density}, {"bytes", s.bytes}, {"bytes_per_weight", static_cast<double>(s.bytes) / weights}};
+}
+
+json describe_product(const product& p, const gguf::tensor& t) {
+  json result{{"M", p.M},      {"kernel", p.kernel}, {"seconds", p.seconds}, {"gflops", gflops(t, p)}, {"weight_gbps", weight_gbps(t, p)},
+              {"nmse", p.nmse}};
+  if (p.sparse) {
+    result["sparse"] = {
+        {"kernel", p.sparse->kernel}, {"seconds", p.sparse->seconds}, {"speed_up", speed_up(p)}, {"same_bits", p.sparse->same_bits}};
+  }
+  return result;
+}
+
 json describe_outcome(const outcome& o) {
   json result = describe_tensor(*o.tensor, describe(o.judged));
   if (o.judged != verdict::multiply) return result;
@@ -22,23 +39,20 @@ json describe_outcome(const outcome& o) {
   }
   result["packed_bytes"] = o.packed_bytes;
   result["pack_seconds"] = o.pack_seconds;
+  if (o.sparse) result["sparse"] = describe_sparse(*o.sparse, *o.tensor);
   result["products"] = json::array();
-  for (const product& p : o.products) {
-    result["products"].push_back({{"M", p.M},
-                                  {"kernel", p.kernel},
-                                  {"seconds", p.seconds},
-                                  {"gflops", gflops(*o.tensor, p)},
-                                  {"weight_gbps", weight_gbps(*o.tensor, p)},
-                                  {"nmse", p.nmse}});
-  }
+  for (const product& p : o.products) result["products"].push_back(describe_product(p, *o.tensor));
   return result;
 }
 
 }  // namespace
 
-json list_json(const gguf::file& file, const options& o, std::span<const gguf::tensor* const> tensors) {
+json list_json(const gguf::file& file, const options& o, std::span<const entry> entries) {
   json list = json::array();
-  for (const gguf::tensor* t : tensors) list.push_back(describe_tensor(*t, describe(judge(*t))));
+  for (const auto& [t, sparse] : entries) {
+    list.push_back(describe_tensor(t, describe(judge(t))));
+    if (sparse) list.back()["sparse"] = {{"bytes", sparse->stored->bytes}};
+  }
   return {{"file", program::describe_file(file, o.path)}, {"tensors", list}};
 }
 

@@ -1,4 +1,4 @@
-// See multiply.hpp.
+// The dense kernels; see multiply.hpp.
 #include "multiply.hpp"
 
 namespace gguf_gemm {

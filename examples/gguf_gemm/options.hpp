@@ -17,6 +17,7 @@ struct options : program::options {
   double max_nmse = 1e-3;        // a larger error is an error of the program
   std::uint64_t max_memory = 0;  // bytes for one matrix, its activations and results; 0: see memory_limit()
   std::uint64_t seed = 1;
+  bool sparse = false;  // standard matrices are compressed, and multiplied in both forms
   bool strict = false;  // an unsupported type is an error
 };
 

@@ -19,20 +19,21 @@ int width_of(const std::string& text, int most) { return std::min(static_cast<in
 
 }  // namespace
 
-void print_list(std::span<const gguf::tensor* const> tensors) {
+void print_list(std::span<const entry> entries) {
   std::printf("%-*s  %-7s  %16s  %12s  %12s  %s\n", widest_name, "tensor", "type", "N x K", "bytes", "offset", "what it is here");
-  for (const gguf::tensor* t : tensors) {
-    std::printf("%-*s  %-7s  %16s  %12" PRIu64 "  %12" PRIu64 "  %s\n", widest_name, gguf::printable(t->name).c_str(),
-                gguf::type_name(t->type).c_str(), shape_text(*t).c_str(), t->bytes, t->offset, describe(judge(*t)));
+  for (const auto& [t, sparse] : entries) {
+    std::printf("%-*s  %-7s  %16s  %12" PRIu64 "  %12" PRIu64 "  %s%s\n", widest_name, gguf::printable(t.name).c_str(),
+                gguf::type_name(t.type).c_str(), shape_text(t).c_str(), sparse ? sparse->stored->bytes : t.bytes, t.offset,
+                sparse ? "sparse " : "", describe(judge(t)));
   }
 }
 
-table::table(std::span<const gguf::tensor* const> tensors) {
-  for (const gguf::tensor* t : tensors) {
-    name_width_ = std::max(name_width_, width_of(gguf::printable(t->name), widest_name));
-    shape_width_ = std::max(shape_width_, width_of(shape_text(*t), widest_name));
+table::table(std::span<const entry> entries) {
+  for (const entry& e : entries) {
+    name_width_ = std::max(name_width_, width_of(gguf::printable(e.tensor.name), widest_name));
+    shape_width_ = std::max(shape_width_, width_of(shape_text(e.tensor), widest_name));
   }
-  std::printf("%-*s  %-7s  %*s  %-23s  %5s  %10s  %9s  %8s  %8s\n", name_width_, "tensor", "type", shape_width_, "N x K", "kernel", "M",
+  std::printf("%-*s  %-7s  %*s  %-24s  %5s  %10s  %9s  %8s  %8s\n", name_width_, "tensor", "type", shape_width_, "N x K", "kernel", "M",
               "us", "GFLOP/s", "GB/s", "NMSE");
 }
 
@@ -51,8 +52,14 @@ void table::print(const outcome& o) const {
   }
   for (const product& p : o.products) {
     start_line();
-    std::printf("%-23s  %5" PRId64 "  %10.1f  %9.2f  %8.2f  %8.1e\n", p.kernel.c_str(), p.M, 1e6 * p.seconds, gflops(t, p),
+    std::printf("%-24s  %5" PRId64 "  %10.1f  %9.2f  %8.2f  %8.1e\n", p.kernel.c_str(), p.M, 1e6 * p.seconds, gflops(t, p),
                 weight_gbps(t, p), p.nmse);
+    if (!p.sparse) continue;
+    const double weights = static_cast<double>(t.dims[0]) * static_cast<double>(t.dims[1]);
+    start_line();
+    std::printf("%-24s  %5" PRId64 "  %10.1f  %9.2f  %8.2f  %8s  %.2fx, %s bits, density %.3f, %.3f B/weight\n", p.sparse->kernel.c_str(),
+                p.M, 1e6 * p.sparse->seconds, gflops(t, p) * speed_up(p), 1e-9 * static_cast<double>(o.sparse->bytes) / p.sparse->seconds,
+                "", speed_up(p), p.sparse->same_bits ? "same" : "OTHER", o.sparse->density, static_cast<double>(o.sparse->bytes) / weights);
   }
   std::fflush(stdout);
 }
@@ -63,6 +70,7 @@ namespace {
 struct total {
   std::size_t products = 0;
   double seconds = 0, flop = 0, weight_bytes = 0, nmse = 0, worst_nmse = 0;  // nmse: the sum
+  double dense_seconds = 0;                                                  // beside a sparse form
 };
 
 using group = std::tuple<std::uint32_t, std::uint64_t, std::uint64_t, tg::index_t, std::string>;  // type, N, K, M, kernel
@@ -72,13 +80,18 @@ std::map<group, total> totals(std::span<const outcome> outcomes) {
   for (const outcome& o : outcomes) {
     const gguf::tensor& t = *o.tensor;
     for (const product& p : o.products) {
-      total& sum = sums[{t.type, t.dims[1], t.dims[0], p.M, p.kernel}];
-      ++sum.products;
-      sum.seconds += p.seconds;
-      sum.flop += 1e9 * gflops(t, p) * p.seconds;
-      sum.weight_bytes += static_cast<double>(t.bytes);
-      sum.nmse += p.nmse;
-      sum.worst_nmse = std::max(sum.worst_nmse, p.nmse);
+      const auto add = [&](const std::string& kernel, double seconds, double bytes, double dense_seconds) {
+        total& sum = sums[{t.type, t.dims[1], t.dims[0], p.M, kernel}];
+        ++sum.products;
+        sum.seconds += seconds;
+        sum.flop += 1e9 * gflops(t, p) * p.seconds;
+        sum.weight_bytes += bytes;
+        sum.nmse += p.nmse;
+        sum.worst_nmse = std::max(sum.worst_nmse, p.nmse);
+        sum.dense_seconds += dense_seconds;
+      };
+      add(p.kernel, p.seconds, static_cast<double>(t.bytes), 0);
+      if (p.sparse) add(p.sparse->kernel, p.sparse->seconds, static_cast<double>(o.sparse->bytes), p.seconds);
     }
   }
   return sums;
@@ -87,14 +100,16 @@ std::map<group, total> totals(std::span<const outcome> outcomes) {
 void print_totals(std::span<const outcome> outcomes) {
   const std::map<group, total> sums = totals(outcomes);
   if (sums.empty()) return;
-  std::printf("\nSummary: the products of each type and shape together\n%-7s  %16s  %-23s  %5s  %8s  %10s  %9s  %8s  %9s  %8s\n", "type",
+  std::printf("\nSummary: the products of each type and shape together\n%-7s  %16s  %-24s  %5s  %8s  %10s  %9s  %8s  %9s  %8s\n", "type",
               "N x K", "kernel", "M", "matrices", "ms in all", "GFLOP/s", "GB/s", "mean NMSE", "max NMSE");
   for (const auto& [key, sum] : sums) {
     const auto& [type, N, K, M, kernel] = key;
-    std::printf("%-7s  %16s  %-23s  %5" PRId64 "  %8zu  %10.2f  %9.2f  %8.2f  %9.1e  %8.1e\n", gguf::type_name(type).c_str(),
+    std::printf("%-7s  %16s  %-24s  %5" PRId64 "  %8zu  %10.2f  %9.2f  %8.2f  %9.1e  %8.1e", gguf::type_name(type).c_str(),
                 (std::to_string(N) + " x " + std::to_string(K)).c_str(), kernel.c_str(), M, sum.products, 1e3 * sum.seconds,
                 1e-9 * sum.flop / sum.seconds, 1e-9 * sum.weight_bytes / sum.seconds, sum.nmse / static_cast<double>(sum.products),
                 sum.worst_nmse);
+    if (sum.dense_seconds > 0) std::printf("  %.2fx dense", sum.dense_seconds / sum.seconds);
+    std::printf("\n");
   }
 }
 

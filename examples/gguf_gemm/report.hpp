@@ -5,18 +5,19 @@
 #include <string>
 #include <vector>
 
+#include "entry.hpp"
 #include "gguf/gguf.hpp"
 #include "job.hpp"
 #include "options.hpp"
 
 namespace gguf_gemm {
 
-void print_list(std::span<const gguf::tensor* const> tensors);
+void print_list(std::span<const entry> entries);
 
-// One line a product, printed as the outcomes come.
+// One line a product, printed as the outcomes come; two where there is a sparse form.
 class table {
  public:
-  explicit table(std::span<const gguf::tensor* const> tensors);
+  explicit table(std::span<const entry> entries);
   void print(const outcome& o) const;
 
  private:
@@ -26,7 +27,7 @@ class table {
 // Products by type, shape and M; then what was not multiplied, by type.
 void print_summary(const gguf::file& file, std::span<const outcome> outcomes);
 
-nlohmann::json list_json(const gguf::file& file, const options& o, std::span<const gguf::tensor* const> tensors);
+nlohmann::json list_json(const gguf::file& file, const options& o, std::span<const entry> entries);
 nlohmann::json outcomes_json(const gguf::file& file, const options& o, int threads, std::span<const outcome> outcomes);
 
 }  // namespace gguf_gemm

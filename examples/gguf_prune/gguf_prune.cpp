@@ -1,5 +1,8 @@
 // gguf_prune: the command line, and the order of the work. What becomes of tensors: plan.hpp; of weights: prune.hpp; the new file:
 // gguf/writer.hpp; output: report.hpp.
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
 #include <cstdio>
 #include <map>
 #include <memory>

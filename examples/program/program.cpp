@@ -3,6 +3,9 @@
 
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
 #include <array>
 #include <cinttypes>
 #include <cstdio>

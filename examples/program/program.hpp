@@ -1,8 +1,7 @@
 // What the programs share: the options that all have, exit statuses, the choice of tensors, and what goes to the terminal.
 #pragma once
 
-#include <CLI/CLI.hpp>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 
 #include <functional>
 #include <optional>
@@ -11,6 +10,10 @@
 #include <vector>
 
 #include "gguf/gguf.hpp"
+
+namespace CLI {
+class App;
+}
 
 namespace program {
 

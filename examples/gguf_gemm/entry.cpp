@@ -1,0 +1,34 @@
+// See entry.hpp.
+#include "entry.hpp"
+
+#include <map>
+
+namespace gguf_gemm {
+namespace {
+
+entry sparse_entry(const gguf::sparse_matrix& m) {
+  entry e{*m.stored, m};
+  e.tensor.type = m.type;
+  e.tensor.n_dims = 2;
+  e.tensor.dims = {m.columns, m.rows, 1, 1};
+  e.tensor.bytes = 0;
+  const gguf::type_info* const type = gguf::find_type(m.type);
+  if (type != nullptr && type->block_elements != 0) e.tensor.bytes = m.columns / type->block_elements * type->block_bytes * m.rows;
+  return e;
+}
+
+}  // namespace
+
+std::vector<entry> entries_of(const gguf::file& file, std::span<const gguf::tensor* const> tensors) {
+  const std::vector<gguf::sparse_matrix> matrices = gguf::read_sparse(file);
+  std::map<const gguf::tensor*, const gguf::sparse_matrix*> sparse;
+  for (const gguf::sparse_matrix& m : matrices) sparse.emplace(m.stored, &m);
+  std::vector<entry> entries;
+  for (const gguf::tensor* t : tensors) {
+    const auto found = sparse.find(t);
+    entries.push_back(found != sparse.end() ? sparse_entry(*found->second) : entry{*t, std::nullopt});
+  }
+  return entries;
+}
+
+}  // namespace gguf_gemm
