@@ -3,7 +3,12 @@
 
 #include <map>
 
+#include "program/types.hpp"
+
 namespace gguf_gemm {
+
+namespace tg = tegula;
+
 namespace {
 
 entry sparse_entry(const gguf::sparse_matrix& m) {
@@ -11,9 +16,8 @@ entry sparse_entry(const gguf::sparse_matrix& m) {
   e.tensor.type = m.type;
   e.tensor.n_dims = 2;
   e.tensor.dims = {m.columns, m.rows, 1, 1};
-  e.tensor.bytes = 0;
-  const gguf::type_info* const type = gguf::find_type(m.type);
-  if (type != nullptr && type->block_elements != 0) e.tensor.bytes = m.columns / type->block_elements * type->block_bytes * m.rows;
+  const tg::type_id type{m.type};
+  e.tensor.bytes = tg::supported(type) ? m.rows * program::row_bytes(type, m.columns) : 0;
   return e;
 }
 

@@ -10,6 +10,7 @@
 
 #include "multiply.hpp"
 #include "program/load_sparse.hpp"
+#include "program/types.hpp"
 
 namespace gguf_gemm {
 namespace {
@@ -39,16 +40,7 @@ std::uint64_t packed_bytes(tg::type_id type, tg::weight_shape shape) {
   return tg::visit(type, [&](auto format) { return static_cast<std::uint64_t>(tg::packed_matrix<decltype(format)>::packed_bytes(shape)); });
 }
 
-std::uint64_t bytes_of_row(tg::type_id type, tg::index_t K) {
-  return tg::visit(type, [&](auto format) { return static_cast<std::uint64_t>(tg::source_row_bytes<decltype(format)>(K)); });
-}
-
-template <class... Formats>
-bool contains(tg::format_list<Formats...>, tg::type_id type) {
-  return ((type == Formats::id) || ...);
-}
-
-bool can_compress(tg::type_id type) { return type == tg::f32::id || contains(tg::sparse_formats{}, type); }
+bool can_compress(tg::type_id type) { return type == tg::f32::id || program::contains(tg::sparse_formats{}, type); }
 
 // Bytes for the packed matrix, A as floats, a block of its rows as tegula quantizes it (at most as many again), and C. With a sparse form:
 // for that (a bit a weight more than packed, if it has no zeros: at most a quarter), a second C, and the weights as they are in a file.
@@ -106,11 +98,13 @@ void time_in_turn(tg::matrix_view<const float> a, tg::index_t N, std::span<conte
 
 }  // namespace
 
-verdict judge(const gguf::tensor& t, tg::compute mode) {
+verdict judge(const entry& e, tg::compute mode) {
+  const gguf::tensor& t = e.tensor;
   if (t.n_dims < 2) return verdict::vector;
   if (t.dims[2] != 1 || t.dims[3] != 1) return verdict::stack;
   const tg::type_id type{t.type};
-  if (!tg::supported(type)) return verdict::unsupported;
+  // A number of tegula's own is a type in a sparse matrix only.
+  if (!tg::supported(type) || (!e.sparse && gguf::find_type(t.type) == nullptr)) return verdict::unsupported;
   const bool quantized = tg::visit(type, [](auto format) { return tg::quant_format<decltype(format)>; });
   return quantized || mode != tg::compute::requantized ? verdict::multiply : verdict::no_mode;
 }
@@ -194,7 +188,7 @@ void job::run_sparse(const entry& e, outcome& result) {
       e.sparse ? program::load_sparse(file_, *e.sparse) : tg::compress(tg::type_id{t.type}, file_.data(t), shape, pool_);
   result.sparse = {sparse.density(), sparse.bytes()};
 
-  const std::uint64_t row_bytes = bytes_of_row(sparse.type(), shape.K);
+  const std::uint64_t row_bytes = program::row_bytes(sparse.type(), t.dims[0]);
   std::vector<std::byte> rows(static_cast<std::size_t>(row_bytes * t.dims[1]));
   tg::decompress(sparse, rows.data(), pool_);
   const double start = seconds_now();
@@ -208,7 +202,7 @@ outcome job::run(const entry& e) {
   const gguf::tensor& t = e.tensor;
   outcome result;
   result.tensor = &t;
-  result.judged = judge(t, options_.compute);
+  result.judged = judge(e, options_.compute);
   if (result.judged != verdict::multiply) return result;
 
   const bool sparse = e.sparse || (options_.sparse && can_compress(tg::type_id{t.type}));

@@ -25,7 +25,7 @@ enum class verdict {
   no_mode,      // a matrix of floats, in requantized mode
 };
 
-verdict judge(const gguf::tensor& t, tg::compute mode = tg::compute::exact);
+verdict judge(const entry& e, tg::compute mode = tg::compute::exact);
 const char* describe(verdict v);  // "vector, not multiplied", ...
 
 // Of the sparse form of W, run in turn with the dense one.

@@ -49,9 +49,9 @@ json describe_outcome(const outcome& o) {
 
 json list_json(const gguf::file& file, const options& o, std::span<const entry> entries) {
   json list = json::array();
-  for (const auto& [t, sparse] : entries) {
-    list.push_back(describe_tensor(t, describe(judge(t))));
-    if (sparse) list.back()["sparse"] = {{"bytes", sparse->stored->bytes}};
+  for (const entry& e : entries) {
+    list.push_back(describe_tensor(e.tensor, describe(judge(e))));
+    if (e.sparse) list.back()["sparse"] = {{"bytes", e.sparse->stored->bytes}};
   }
   return {{"file", program::describe_file(file, o.path)}, {"tensors", list}};
 }

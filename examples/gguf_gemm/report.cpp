@@ -7,6 +7,8 @@
 #include <map>
 #include <tuple>
 
+#include "program/types.hpp"
+
 namespace gguf_gemm {
 
 using program::shape_text;
@@ -21,10 +23,11 @@ int width_of(const std::string& text, int most) { return std::min(static_cast<in
 
 void print_list(std::span<const entry> entries) {
   std::printf("%-*s  %-7s  %16s  %12s  %12s  %s\n", widest_name, "tensor", "type", "N x K", "bytes", "offset", "what it is here");
-  for (const auto& [t, sparse] : entries) {
+  for (const entry& e : entries) {
+    const auto& [t, sparse] = e;
     std::printf("%-*s  %-7s  %16s  %12" PRIu64 "  %12" PRIu64 "  %s%s\n", widest_name, gguf::printable(t.name).c_str(),
-                gguf::type_name(t.type).c_str(), shape_text(t).c_str(), sparse ? sparse->stored->bytes : t.bytes, t.offset,
-                sparse ? "sparse " : "", describe(judge(t)));
+                program::type_name(t.type).c_str(), shape_text(t).c_str(), sparse ? sparse->stored->bytes : t.bytes, t.offset,
+                sparse ? "sparse " : "", describe(judge(e)));
   }
 }
 
@@ -40,7 +43,7 @@ table::table(std::span<const entry> entries) {
 void table::print(const outcome& o) const {
   const gguf::tensor& t = *o.tensor;
   const auto start_line = [&] {
-    std::printf("%-*s  %-7s  %*s  ", name_width_, gguf::printable(t.name).c_str(), gguf::type_name(t.type).c_str(), shape_width_,
+    std::printf("%-*s  %-7s  %*s  ", name_width_, gguf::printable(t.name).c_str(), program::type_name(t.type).c_str(), shape_width_,
                 shape_text(t).c_str());
   };
   if (o.judged != verdict::multiply) {
@@ -104,7 +107,7 @@ void print_totals(std::span<const outcome> outcomes) {
               "N x K", "kernel", "M", "matrices", "ms in all", "GFLOP/s", "GB/s", "mean NMSE", "max NMSE");
   for (const auto& [key, sum] : sums) {
     const auto& [type, N, K, M, kernel] = key;
-    std::printf("%-7s  %16s  %-24s  %5" PRId64 "  %8zu  %10.2f  %9.2f  %8.2f  %9.1e  %8.1e", gguf::type_name(type).c_str(),
+    std::printf("%-7s  %16s  %-24s  %5" PRId64 "  %8zu  %10.2f  %9.2f  %8.2f  %9.1e  %8.1e", program::type_name(type).c_str(),
                 (std::to_string(N) + " x " + std::to_string(K)).c_str(), kernel.c_str(), M, sum.products, 1e3 * sum.seconds,
                 1e-9 * sum.flop / sum.seconds, 1e-9 * sum.weight_bytes / sum.seconds, sum.nmse / static_cast<double>(sum.products),
                 sum.worst_nmse);
@@ -120,7 +123,7 @@ void print_rest(std::span<const outcome> outcomes) {
     if (o.judged != verdict::multiply) ++counts[{o.judged, o.tensor->type}];
   }
   for (const auto& [kind, count] : counts) {
-    std::printf("%zu of %s: %s\n", count, gguf::type_name(kind.second).c_str(), describe(kind.first));
+    std::printf("%zu of %s: %s\n", count, program::type_name(kind.second).c_str(), describe(kind.first));
   }
 }
 

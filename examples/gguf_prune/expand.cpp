@@ -7,7 +7,7 @@
 
 #include "copy.hpp"
 #include "program/load_sparse.hpp"
-#include "quantize.hpp"
+#include "program/types.hpp"
 
 namespace gguf_prune {
 namespace {
@@ -38,7 +38,7 @@ void expand(const gguf::file& file, std::span<const gguf::sparse_matrix> matrice
       copy(file, t, [&](std::span<const std::byte> bytes) { out.append(bytes); });
     } else {
       const tg::any_sparse_matrix w = program::load_sparse(file, *sparse.at(&t));
-      std::vector<std::byte> rows(static_cast<std::size_t>(w.rows()) * row_bytes(w.type(), static_cast<std::size_t>(w.cols())));
+      std::vector<std::byte> rows(static_cast<std::size_t>(w.rows()) * program::row_bytes(w.type(), static_cast<std::size_t>(w.cols())));
       tg::decompress(w, rows.data(), pool);
       out.append(rows);
       file.drop_pages(t, 0, t.bytes);

@@ -15,7 +15,7 @@
 #include "options.hpp"
 #include "plan.hpp"
 #include "prune.hpp"
-#include "quantize.hpp"
+#include "program/types.hpp"
 #include "report.hpp"
 #include "sparse_output.hpp"
 
@@ -197,7 +197,7 @@ class job {
       return;
     }
     std::vector<std::byte> all;
-    all.reserve(row_bytes(p.stored, p.tensor->dims[0]) * p.tensor->dims[1]);
+    all.reserve(program::row_bytes(p.stored, p.tensor->dims[0]) * p.tensor->dims[1]);
     r.sums = prune(file_, p, options_.how, norms, pool_,
                    [&](std::span<const std::byte> rows) { all.insert(all.end(), rows.begin(), rows.end()); });
     r.density = write_sparse(p, all, pool_, take);

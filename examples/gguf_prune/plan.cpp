@@ -3,23 +3,15 @@
 
 #include <set>
 
+#include "program/types.hpp"
 #include "quantize.hpp"
 
 namespace gguf_prune {
 namespace {
 
-const char* name_of(tg::type_id type) {
-  return tg::visit(type, [](auto format) { return decltype(format)::name; });
-}
-
 template <class... Formats>
 std::string names_of(tg::format_list<Formats...>) {
   return ((std::string(Formats::name) + ' ') + ...);
-}
-
-template <class... Formats>
-bool contains(tg::format_list<Formats...>, tg::type_id type) {
-  return ((type == Formats::id) || ...);
 }
 
 // What pruned weights are stored as. Sparse matrices hold F32 as BF16.
@@ -31,10 +23,12 @@ tg::type_id stored_type(const gguf::tensor& t, const options& o) {
 // Why a matrix cannot be pruned as asked for; empty: it can.
 std::string problem_of(const gguf::tensor& t, const options& o) {
   const std::string own = gguf::type_name(t.type);
-  if (!tg::supported(tg::type_id{t.type})) return "type " + own + " is not supported; leave the tensor out with --tensor";
+  if (gguf::find_type(t.type) == nullptr || !tg::supported(tg::type_id{t.type}))
+    return "type " + own + " is not supported; leave the tensor out with --tensor";
   if (!o.type && !can_clear(tg::type_id{t.type})) return own + " has no exact zero for every weight; choose another type with --type";
-  if (o.sparse && !contains(tg::sparse_formats{}, stored_type(t, o))) {
-    return "sparse matrices hold " + names_of(tg::sparse_formats{}) + "and no " + name_of(stored_type(t, o)) + "; choose one with --type";
+  if (o.sparse && !program::contains(tg::sparse_formats{}, stored_type(t, o))) {
+    return "sparse matrices hold " + names_of(tg::sparse_formats{}) + "and no " + program::type_name(stored_type(t, o).value) +
+           "; choose one with --type";
   }
   if (o.how.blocks && t.dims[0] % static_cast<std::uint64_t>(o.how.blocks->of) != 0) {
     return "rows of " + std::to_string(t.dims[0]) + " weights are no multiple of " + std::to_string(o.how.blocks->of) +
@@ -44,7 +38,7 @@ std::string problem_of(const gguf::tensor& t, const options& o) {
     const std::uint64_t block = block_weights(*o.type);
     if (t.dims[0] % block != 0) {
       return "rows of " + std::to_string(t.dims[0]) + " weights are no multiple of the block of " + std::to_string(block) + " of " +
-             name_of(*o.type) + "; choose another --type";
+             program::type_name(o.type->value) + "; choose another --type";
     }
   }
   return {};

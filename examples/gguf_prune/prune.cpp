@@ -5,6 +5,7 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "program/types.hpp"
 #include "quantize.hpp"
 
 namespace gguf_prune {
@@ -83,8 +84,8 @@ pruner::pruner(const gguf::file& file, const plan& p, const method& how, std::sp
       stored_type_(p.stored),
       N_(static_cast<std::size_t>(p.tensor->dims[1])),
       K_(static_cast<std::size_t>(p.tensor->dims[0])),
-      source_bytes_(row_bytes(source_type_, K_)),
-      stored_bytes_(row_bytes(stored_type_, K_)),
+      source_bytes_(program::row_bytes(source_type_, K_)),
+      stored_bytes_(program::row_bytes(stored_type_, K_)),
       most_rows_(std::clamp<std::size_t>(weights_at_once / K_, 1, N_)),
       weights_(most_rows_ * K_),
       scores_(most_rows_ * K_),

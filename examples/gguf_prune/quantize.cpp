@@ -137,10 +137,6 @@ std::size_t block_weights(tg::type_id type) {
   return tg::visit(type, [](auto format) { return static_cast<std::size_t>(block_k<decltype(format)>); });
 }
 
-std::size_t row_bytes(tg::type_id type, std::size_t K) {
-  return tg::visit(type, [&](auto format) { return tg::source_row_bytes<decltype(format)>(static_cast<tg::index_t>(K)); });
-}
-
 bool can_quantize(tg::type_id type) {
   return tg::supported(type) && tg::visit(type, [](auto format) { return encodable<decltype(format)>; });
 }

@@ -10,8 +10,7 @@ namespace gguf_prune {
 
 namespace tg = tegula;
 
-std::size_t block_weights(tg::type_id type);             // weights of a block
-std::size_t row_bytes(tg::type_id type, std::size_t K);  // of K weights, whole blocks
+std::size_t block_weights(tg::type_id type);  // weights of a block
 
 // Whether quantize() knows a type: F32, F16, BF16, Q8_0, Q4_0, Q4_K.
 bool can_quantize(tg::type_id type);

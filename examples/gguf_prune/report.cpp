@@ -8,6 +8,8 @@
 #include <cstdio>
 #include <map>
 
+#include "program/types.hpp"
+
 namespace gguf_prune {
 
 using nlohmann::json;
@@ -21,7 +23,7 @@ int width_of(const std::string& text) { return std::min(static_cast<int>(text.si
 
 // "Q4_1 -> BF16", or one name where the type stays.
 std::string types_text(const plan& p) {
-  const std::string before = gguf::type_name(p.tensor->type), after = gguf::type_name(p.stored.value);
+  const std::string before = gguf::type_name(p.tensor->type), after = program::type_name(p.stored.value);
   return before == after ? before : before + " -> " + after;
 }
 
@@ -33,7 +35,7 @@ std::string fate_of(const plan& p) {
 json describe_plan(const plan& p) {
   json value = program::describe_tensor(*p.tensor);
   value["status"] = fate_of(p);
-  if (p.pruned) value["stored_type"] = gguf::type_name(p.stored.value);
+  if (p.pruned) value["stored_type"] = program::type_name(p.stored.value);
   return value;
 }
 
