@@ -35,7 +35,7 @@ class tile_expansion {
   using rows_of = t::sparse_rows<F>;
   using mask_type = typename t::sparse_layout<F>::mask;
   static constexpr int vectors = 16 / lanes;
-  static constexpr int prefetch_ahead = 8192;
+  static constexpr int prefetch_ahead = 4096;
   static constexpr std::uint32_t zeros = rows_of::zero * (rows_of::nibbles ? 0x11111111u : 0x01010101u);
 
  public:
@@ -60,8 +60,12 @@ class tile_expansion {
     TEGULA_UNROLL
     for (int v = 0; v < vectors; ++v) store(stored + v * lanes * 4, row[v]);
   }
-  // The hardware's prefetchers do not follow uneven steps, so every other row fetches a line of what lies ahead.
-  TEGULA_INLINE void prefetch() const { __builtin_prefetch(values() + prefetch_ahead); }
+  // The hardware's prefetchers do not follow uneven steps, so every other row fetches a line of what lies ahead: of nibbles, whose
+  // values here are a copy, of the record.
+  TEGULA_INLINE void prefetch() const {
+    const std::byte* here = rows_of::nibbles ? source_.stored_masks + row_ * (t::row_bytes / 2) : values();
+    __builtin_prefetch(opaque(here) + prefetch_ahead);
+  }
   static void fill(std::byte* stored, std::size_t bytes) { __builtin_memset(stored, static_cast<int>(zeros & 0xffu), bytes); }
 
  private:
