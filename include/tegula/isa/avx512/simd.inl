@@ -4,12 +4,13 @@
 inline constexpr int lanes = 16;
 inline constexpr int max_rows = 8;  // 8 sums, 8 partial sums, 8 rows of C
 inline constexpr int wide_rows = 8;
+inline constexpr bool many_registers = true;
 inline constexpr int packed_rows = 4;  // unpacking for so few would cost more than it saves
 inline constexpr index_t packed_rows_of_bytes = 16;
 inline constexpr int exact_rows = 4;     // Zen 4 loads one zmm a cycle: 4 x 2 needs 6 for 8 products, 8 x 1 needs 9
 inline constexpr int exact_vectors = 2;  // of two panels
 inline constexpr int in_place_rows = 2;
-inline constexpr int byte_rows = 16;     // 16 sums
+inline constexpr int byte_rows = 16;  // 16 sums
 
 typedef std::uint32_t vu32 __attribute__((vector_size(4 * lanes)));
 typedef std::int32_t vi32 __attribute__((vector_size(4 * lanes)));
@@ -76,6 +77,10 @@ TEGULA_INLINE vi32 add_quads(vi32 a, vi32 b, vi32 c, vi32 d) {
 
 template <class V>
 TEGULA_INLINE void leave_in_memory(V&) {}
+template <class V>
+TEGULA_INLINE void hold(V& v) {
+  asm volatile("" : "+v"(v));
+}
 
 // vpdpwssd: clang rewrites its intrinsic as a multiply and an add (seen in 19).
 TEGULA_INLINE vi32 add_pair_products(vi32 sum, vi32 a, vi32 b) {

@@ -70,3 +70,13 @@ inline constexpr index_t c_stride = t::m_blocks * t::block_rows * t::NR;  // fro
 // Exact kernels take so many panels at a time, as exact_vectors span, and so much of K, unpacked.
 inline constexpr int exact_panels = exact_vectors > panel_vectors ? exact_vectors / panel_vectors : 1;
 inline constexpr index_t exact_chunk_k = 512;
+
+// Calls function(m, v, where it stands) for the vectors of MR rows of C, from `c` on.
+template <int MR, int Vectors, class Function>
+TEGULA_INLINE void for_each_vector(float* c, Function function) {
+  TEGULA_UNROLL
+  for (int m = 0; m < MR; ++m) {
+    TEGULA_UNROLL
+    for (int v = 0; v < Vectors; ++v) function(m, v, c + m * t::NR + v * lanes);
+  }
+}

@@ -14,7 +14,7 @@ class a_rows {
   TEGULA_INLINE a_rows(const t::a_block& block, index_t first, index_t k0)
       : tile_stride_(static_cast<std::size_t>(block.tile_stride())), group_(static_cast<int>(k0 % t::scale_k) / 32) {
     const index_t row = k0 / t::scale_k * block.rows + first;
-    tiles_ = block.tiles + k0 / 64 * block.tile_stride() + first * t::row_bytes;
+    tiles_ = opaque(block.tiles + k0 / 64 * block.tile_stride() + first * t::row_bytes);
     scales_ = block.scales + row;
     sums32_ = block.sums32 + row * t::sums32_per_scale + group_;
     sums16_ = block.sums16 + row * t::sums16_per_scale;
@@ -47,9 +47,9 @@ class a_rows {
 // Dot products of a group: rows `row` .. of a block, quads of A from k on. At most Steps rows go to one chain of partial sums, which
 // start(partial, m, row in the group) starts and flush(m, v, partial) takes.
 template <quant_format F, int Steps, int MR, int Vectors, class Weights, class Start, class Flush>
-TEGULA_INLINE void group_dots(const a_rows& a, std::size_t k, const Weights& w, std::size_t block, int row, Start start, Flush flush) {
-  const std::byte* quads = a.quants(k);  // a group never crosses a k-tile
-  if constexpr (Weights::unpacked) quads = opaque(quads);
+TEGULA_INLINE void group_dots(const a_rows& a, std::size_t k, Weights& w, std::size_t block, int row, Start start, Flush flush) {
+  const std::byte* quads = opaque(a.quants(k));  // a group never crosses a k-tile
+  w.fetch(block, row);
   constexpr int group_rows = F::group_k / 4, chain = Steps < Weights::chain_rows ? Steps : Weights::chain_rows;
   TEGULA_UNROLL
   for (int first = 0; first < group_rows; first += chain) {
@@ -108,7 +108,7 @@ TEGULA_INLINE void for_each_group(Function function) {
 template <quant_format F, class Weights, class Function>
 TEGULA_INLINE void for_each_block(std::size_t blocks, Function function) {
   constexpr std::size_t all = t::traits<F>::super_blocks;
-  if (!Weights::unpacked && blocks == all) {
+  if constexpr (Weights::whole) {
     TEGULA_UNROLL
     for (std::size_t b = 0; b < all; ++b) {
       function(b);
@@ -121,7 +121,7 @@ TEGULA_INLINE void for_each_block(std::size_t blocks, Function function) {
 
 // S of MR x Vectors.
 template <integer_scales F, class Weights, int MR, int Vectors>
-TEGULA_INLINE void scaled_sums(const a_rows& a, const Weights& w, vi32 (&sums)[MR][Vectors]) {
+TEGULA_INLINE void scaled_sums(const a_rows& a, Weights& w, vi32 (&sums)[MR][Vectors]) {
   using dot = dot_of<F>;
   if constexpr (F::offset != 0 && !dot::starts_at_offset) {  // sum of scale * offset * a: exact in float, below 2^24
     static_assert(F::group_k == 16, "which group sums to use");
@@ -161,7 +161,7 @@ constexpr index_t c_column(int v) { return v / panel_vectors * c_stride + v % pa
 
 // C[MR][NR] += a super-group's products.
 template <integer_scales F, class Weights, int MR, int Vectors>
-TEGULA_INLINE void add_super(const a_rows& a, const Weights& w, std::size_t, float* c) {
+TEGULA_INLINE void add_super(const a_rows& a, Weights& w, std::size_t, float* c) {
   vi32 sums[MR][Vectors] = {};
   scaled_sums<F>(a, w, sums);
   TEGULA_UNROLL
@@ -184,7 +184,7 @@ TEGULA_INLINE void add_super(const a_rows& a, const Weights& w, std::size_t, flo
 }
 
 template <float_scales F, class Weights, int MR, int Vectors>
-TEGULA_INLINE void add_super(const a_rows& a, const Weights& w, std::size_t blocks, float* c) {
+TEGULA_INLINE void add_super(const a_rows& a, Weights& w, std::size_t blocks, float* c) {
   using dot = dot_of<F>;
   constexpr bool offset = F::offset != 0 && !dot::starts_at_offset && !dot::offset_applied;
   vf32 results[MR][Vectors] = {};
@@ -221,16 +221,27 @@ TEGULA_INLINE void add_super(const a_rows& a, const Weights& w, std::size_t bloc
   }
 }
 
-// All of K straight from the packed panel.
+// All of K straight from the packed panel. C stays in registers: a store for each super-group costs a tenth of the memory's speed.
 template <quant_format F, int MR>
 TEGULA_NOINLINE void exact_packed_kernel(const t::a_block& block, index_t row, const std::byte* panel, index_t K, float* c) noexcept {
   constexpr int Vectors = MR <= wide_rows ? panel_vectors : 1;
   constexpr index_t super_k = t::traits<F>::super_k;
-  for (int vector = 0; vector < panel_vectors; vector += Vectors)
-    for (index_t s = 0; s < (K + super_k - 1) / super_k; ++s) {
-      const packed_weights<F, Vectors, (MR <= in_place_rows)> weights(super_group_at<F>(panel, s, K), vector);
-      add_super<F, decltype(weights), MR, Vectors>(a_rows(block, row, s * super_k), weights, weights.super().blocks, c + vector * lanes);
-    }
+  for (int vector = 0; vector < panel_vectors; vector += Vectors) {
+    alignas(64) float sums[MR * t::NR];
+    const auto sum = [&](int m, int v) TEGULA_LAMBDA_INLINE { return sums + m * t::NR + v * lanes; };
+    const auto add = [&](index_t s, auto whole) TEGULA_LAMBDA_INLINE {
+      super_group<F> super = super_group_at<F>(panel, s, K);
+      if constexpr (whole()) super.blocks = t::traits<F>::super_blocks;
+      packed_weights<F, Vectors, (MR <= in_place_rows), whole()> weights(super, vector);
+      add_super<F, decltype(weights), MR, Vectors>(a_rows(block, row, s * super_k), weights, super.blocks, sums);
+    };
+    for_each_vector<MR, Vectors>(c + vector * lanes,
+                                 [&](int m, int v, float* at) TEGULA_LAMBDA_INLINE { store(sum(m, v), load<vf32>(at)); });
+    for (index_t s = 0; s < K / super_k; ++s) add(s, std::true_type{});
+    if (K % super_k != 0) add(K / super_k, std::false_type{});
+    for_each_vector<MR, Vectors>(c + vector * lanes,
+                                 [&](int m, int v, float* at) TEGULA_LAMBDA_INLINE { store(at, load<vf32>(sum(m, v))); });
+  }
 }
 
 // A chunk of K of one panel, or of as many as exact_vectors fill: super-groups first .. last - 1, unpacked, [panel][super-group].
@@ -254,7 +265,7 @@ TEGULA_NOINLINE void exact_unpacked_kernel(const t::a_block& block, index_t row,
   constexpr index_t super_k = t::traits<F>::super_k;
   for (int vector = 0; vector < Panels * panel_vectors; vector += Vectors)
     for (index_t s = chunk.first; s < chunk.last; ++s) {
-      const unpacked_weights<F, Vectors> weights(chunk.supers + (s - chunk.first), chunk.supers_of_panel, vector);
+      unpacked_weights<F, Vectors> weights(chunk.supers + (s - chunk.first), chunk.supers_of_panel, vector);
       add_super<F, decltype(weights), exact_rows, Vectors>(a_rows(block, row, s * super_k), weights, t::panel_layout<F>::super_blocks(s, K),
                                                            c + vector * lanes);
     }

@@ -5,12 +5,13 @@
 inline constexpr int lanes = 4;
 inline constexpr int max_rows = 2;                  // of A a micro-kernel call
 inline constexpr int wide_rows = 0;                 // up to so many rows take the whole panel at once
+inline constexpr bool many_registers = false;       // 32 of them
 inline constexpr int packed_rows = 0;               // up to so many rows of A read the packed panel; for more it is unpacked first
 inline constexpr index_t packed_rows_of_bytes = 0;  // the same for quants of 8 bits, which are bytes as they are packed
-inline constexpr int exact_rows = 2;     // of A that an exact micro-kernel multiplies with unpacked weights
-inline constexpr int exact_vectors = 1;  // of columns that it takes
-inline constexpr int in_place_rows = 0;  // up to so many of the packed_rows leave quants where they stand in their bytes
-inline constexpr int byte_rows = 2;      // of A a micro-kernel call, where a sum lasts 256 of K and C stays in memory
+inline constexpr int exact_rows = 2;                // of A that an exact micro-kernel multiplies with unpacked weights
+inline constexpr int exact_vectors = 1;             // of columns that it takes
+inline constexpr int in_place_rows = 0;             // up to so many of the packed_rows leave quants where they stand in their bytes
+inline constexpr int byte_rows = 2;                 // of A a micro-kernel call, where a sum lasts 256 of K and C stays in memory
 
 typedef std::uint32_t vu32 __attribute__((vector_size(4 * lanes)));
 typedef std::int32_t vi32 __attribute__((vector_size(4 * lanes)));
@@ -89,6 +90,10 @@ TEGULA_INLINE vf32 widen_halves(const void* halves) {  // as widen_f16, without 
 // Whether sums that are touched once a group are better left in memory.
 template <class V>
 TEGULA_INLINE void leave_in_memory(V&) {}
+
+// Has what was loaded in a register from here on, loaded once and in the order of these calls, where many_registers.
+template <class V>
+TEGULA_INLINE void hold(V&) {}
 
 // sum + the products of the halves of each lane, as signed 16-bit integers.
 TEGULA_INLINE vi32 add_pair_products(vi32 sum, vi32 a, vi32 b) { return sum + (a << 16 >> 16) * (b << 16 >> 16) + (a >> 16) * (b >> 16); }
