@@ -26,10 +26,10 @@ struct kernels : avx512::kernels {
   static void run(const t::activation_store& a, t::task_range range, const t::packed_panels& w, matrix_view<T> c,
                   const Epilogue& epilogue) {
     if constexpr (runs<F, Mode> != isa::amx) avx512::kernels::run<F, Mode>(a, range, w, c, epilogue);
-    else if constexpr (Mode == compute::bf16) run_panels<2>(a, range, w, c, epilogue, tile_macrokernel<bf16_kernel<F>>);
-    else if constexpr (Mode == compute::requantized) run_panels<2>(a, range, w, c, epilogue, tile_macrokernel<byte_kernel<F>>);
-    else if constexpr (float_scales<F>) run_panels<2>(a, range, w, c, epilogue, tile_macrokernel<group_kernel<F>>);
-    else run_panels<1>(a, range, w, c, epilogue, tile_macrokernel<plane_kernel<F>>);
+    else if constexpr (Mode == compute::bf16) run_panels<2, true>(a, range, w, c, epilogue, tile_macrokernel<bf16_kernel<F>>);
+    else if constexpr (Mode == compute::requantized) run_panels<2, true>(a, range, w, c, epilogue, tile_macrokernel<byte_kernel<F>>);
+    else if constexpr (float_scales<F>) run_panels<2, true>(a, range, w, c, epilogue, tile_macrokernel<group_kernel<F>>);
+    else run_panels<1, true>(a, range, w, c, epilogue, tile_macrokernel<plane_kernel<F>>);
   }
 };
 

@@ -24,8 +24,8 @@ struct generic_kernels {
   template <block_format F, compute Mode, class T, class Epilogue>
   static void run(const t::activation_store& a, t::task_range range, const t::packed_panels& w, matrix_view<T> c,
                   const Epilogue& epilogue) {
-    if constexpr (Mode == compute::bf16) run_panels<1>(a, range, w, c, epilogue, bf16_macrokernel<F>);
-    else if constexpr (Mode == compute::requantized) run_panels<1>(a, range, w, c, epilogue, requantized_macrokernel<F>);
-    else run_panels<quant_format<F> ? exact_panels : 1>(a, range, w, c, epilogue, exact_macrokernel<F>);
+    if constexpr (Mode == compute::bf16) run_panels<1, false>(a, range, w, c, epilogue, bf16_macrokernel<F>);
+    else if constexpr (Mode == compute::requantized) run_panels<1, false>(a, range, w, c, epilogue, requantized_macrokernel<F>);
+    else run_panels<quant_format<F> ? exact_panels : 1, false>(a, range, w, c, epilogue, exact_macrokernel<F>);
   }
 };
