@@ -105,7 +105,7 @@ struct task_grid {
   index_t blocks, panels, block_tasks, panel_tasks;
 
   task_grid(index_t M, index_t N, index_t K) : blocks((M + block_rows - 1) / block_rows), panels(panel_count(N)) {
-    constexpr double macs_worth_a_task = 1 << 18;
+    constexpr double macs_worth_a_task = 1 << 19;
     constexpr index_t most = 512;
     const double macs = static_cast<double>(M) * static_cast<double>(N) * static_cast<double>(K), worth = macs / macs_worth_a_task;
     const index_t wanted = worth >= most ? most : worth <= 1 ? 1 : static_cast<index_t>(worth);

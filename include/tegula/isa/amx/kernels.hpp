@@ -58,7 +58,7 @@ struct kernels : avx512::kernels {
                   const Epilogue& epilogue) {
     using kernel = std::conditional_t<Sparse, sparse_tile_macrokernel_of<F, Mode>, tile_macrokernel_of<F, Mode>>;
     if constexpr (runs<F, Mode> != isa::amx) avx512::kernels::run<F, Mode, Sparse>(a, range, w, c, epilogue);
-    else run_panels<kernel::panels>(a, range, w, c, epilogue, kernel::call);
+    else run_panels<kernel::panels, true>(a, range, w, c, epilogue, kernel::call);
   }
 };
 

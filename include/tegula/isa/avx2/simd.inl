@@ -4,6 +4,7 @@
 inline constexpr int lanes = 8;
 inline constexpr int max_rows = 4;  // 4 sums, 4 partial sums and what a step needs fill the 16 registers
 inline constexpr int wide_rows = 2;
+inline constexpr bool many_registers = false;
 inline constexpr int byte_rows = 4;  // of both halves of a panel: 8 sums
 // One plane is a shift and a mask, two have no registers beside 8 sums.
 constexpr index_t packed_rows(int bits, std::size_t planes) { return bits == 8 ? detail::max_extent : planes == 1 ? 16 : 2; }
@@ -71,6 +72,8 @@ template <class V>
 TEGULA_INLINE void leave_in_memory(V& sum) {
   asm("" : "+m"(sum));
 }
+template <class V>
+TEGULA_INLINE void hold(V&) {}
 TEGULA_INLINE vi32 add_pair_products(vi32 sum, vi32 a, vi32 b) { return sum + vi32(_mm256_madd_epi16(__m256i(a), __m256i(b))); }
 
 // vpmaddubsw adds two products into 16 bits. Where quants are small (6 bits and less) several of these fit into 16 bits before

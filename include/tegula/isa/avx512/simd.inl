@@ -4,6 +4,7 @@
 inline constexpr int lanes = 16;
 inline constexpr int max_rows = 8;  // 8 sums, 8 partial sums, 8 rows of C
 inline constexpr int wide_rows = 8;
+inline constexpr bool many_registers = true;
 constexpr index_t packed_rows(int bits, std::size_t) { return bits == 8 ? 16 : 4; }
 inline constexpr int exact_rows = 4;     // Zen 4 loads one zmm a cycle: 4 x 2 needs 6 for 8 products, 8 x 1 needs 9
 inline constexpr int exact_vectors = 2;  // of two panels
@@ -96,6 +97,10 @@ TEGULA_INLINE vu32 upper_bytes(vu16 even, vu16 odd) {
 
 template <class V>
 TEGULA_INLINE void leave_in_memory(V&) {}
+template <class V>
+TEGULA_INLINE void hold(V& v) {
+  asm volatile("" : "+v"(v));
+}
 
 // vpdpwssd: clang rewrites its intrinsic as a multiply and an add (seen in 19).
 TEGULA_INLINE vi32 add_pair_products(vi32 sum, vi32 a, vi32 b) {

@@ -76,3 +76,13 @@ inline constexpr index_t exact_chunk_k = 512;
 
 // Sparse panels come in twos. Of so many rows of A at most both are expanded in registers, where these suffice.
 inline constexpr int sparse_panels = 2, sparse_rows_at_once = panel_vectors == 1 ? 4 : wide_rows > 0 ? 1 : 0;
+
+// Calls function(m, v, where it stands) for the vectors of MR rows of C, from `c` on.
+template <int MR, int Vectors, class Function>
+TEGULA_INLINE void for_each_vector(float* c, Function function) {
+  TEGULA_UNROLL
+  for (int m = 0; m < MR; ++m) {
+    TEGULA_UNROLL
+    for (int v = 0; v < Vectors; ++v) function(m, v, c + m * t::NR + v * lanes);
+  }
+}

@@ -14,7 +14,7 @@ class a_rows {
   TEGULA_INLINE a_rows(const t::a_block& block, index_t first, index_t k0)
       : tile_stride_(static_cast<std::size_t>(block.tile_stride())), group_(static_cast<int>(k0 % t::scale_k) / 32) {
     const index_t row = k0 / t::scale_k * block.rows + first;
-    tiles_ = block.tiles + k0 / 64 * block.tile_stride() + first * t::row_bytes;
+    tiles_ = opaque(block.tiles + k0 / 64 * block.tile_stride() + first * t::row_bytes);
     scales_ = block.scales + row;
     sums32_ = block.sums32 + row * t::sums32_per_scale + group_;
     offsets16_ = block.offsets16 + row * 2 * t::sums16_per_scale;
@@ -105,9 +105,9 @@ inline constexpr int a_row_bytes = dot_of<F>::splits_activations ? 2 * t::row_by
 // Dot products of a group: rows `row` .. of a block, quads of A from k on. At most Steps rows go to one chain of partial sums, which
 // start(partial, m, row in the group) starts and flush(m, v, partial) takes.
 template <quant_format F, int Steps, int MR, int Vectors, class Weights, class Start, class Flush>
-TEGULA_INLINE void group_dots(const a_rows& a, std::size_t k, const Weights& w, std::size_t block, int row, Start start, Flush flush) {
-  const std::byte* quads = a.quants(k);  // a group never crosses a k-tile
-  if constexpr (Weights::unpacked) quads = opaque(quads);
+TEGULA_INLINE void group_dots(const a_rows& a, std::size_t k, Weights& w, std::size_t block, int row, Start start, Flush flush) {
+  const std::byte* quads = opaque(a.quants(k));  // a group never crosses a k-tile
+  w.fetch(block, row);
   constexpr int group_rows = F::group_k / 4, chain = Steps < Weights::chain_rows ? Steps : Weights::chain_rows;
   TEGULA_UNROLL
   for (int first = 0; first < group_rows; first += chain) {
@@ -184,7 +184,7 @@ TEGULA_INLINE void clear(V (&sums)[MR][Vectors]) {
 template <quant_format F, class Weights, class Function>
 TEGULA_INLINE void for_each_block(std::size_t blocks, Function function) {
   constexpr std::size_t all = t::traits<F>::super_blocks;
-  if (!Weights::unpacked && blocks == all) {
+  if constexpr (Weights::whole) {
     TEGULA_UNROLL
     for (std::size_t b = 0; b < all; ++b) {
       function(b);
@@ -197,7 +197,7 @@ TEGULA_INLINE void for_each_block(std::size_t blocks, Function function) {
 
 // S of MR x Vectors.
 template <integer_scales F, class Weights, int MR, int Vectors>
-TEGULA_INLINE void scaled_sums(const a_rows& a, const Weights& w, vi32 (&sums)[MR][Vectors]) {
+TEGULA_INLINE void scaled_sums(const a_rows& a, Weights& w, vi32 (&sums)[MR][Vectors]) {
   using dot = dot_of<F>;
   for_each_group<F, Weights>([&](int g) TEGULA_LAMBDA_INLINE {
     vi32 scale[Vectors];
@@ -221,7 +221,7 @@ constexpr index_t c_column(int v) { return v / panel_vectors * c_stride + v % pa
 
 // C[MR][NR] += a super-group's products.
 template <integer_scales F, class Weights, int MR, int Vectors>
-TEGULA_INLINE void add_super(const a_rows& a, const Weights& w, std::size_t, float* c) {
+TEGULA_INLINE void add_super(const a_rows& a, Weights& w, std::size_t, float* c) {
   vi32 sums[MR][Vectors];
   clear(sums);
   scaled_sums<F>(a, w, sums);
@@ -245,7 +245,7 @@ TEGULA_INLINE void add_super(const a_rows& a, const Weights& w, std::size_t, flo
 }
 
 template <float_scales F, class Weights, int MR, int Vectors>
-TEGULA_INLINE void add_super(a_rows a, const Weights& w, std::size_t blocks, float* c) {
+TEGULA_INLINE void add_super(a_rows a, Weights& w, std::size_t blocks, float* c) {
   using dot = dot_of<F>;
   alignas(64) std::byte split[dot::splits_activations ? 4 * MR * t::row_bytes : 1];
   if constexpr (dot::splits_activations) a = a.split<dot, MR>(split);
@@ -293,14 +293,22 @@ TEGULA_INLINE void add_super(a_rows a, const Weights& w, std::size_t blocks, flo
   }
 }
 
-// All of K straight from the packed panel.
+// All of K straight from the packed panel. C stays in registers: a store for each super-group costs a tenth of the memory's speed.
 template <quant_format F, int MR>
 TEGULA_NOINLINE void exact_packed_kernel(const t::a_block& block, index_t row, const std::byte* panel, index_t K, float* c) noexcept {
   constexpr index_t super_k = t::traits<F>::super_k;
-  for (index_t s = 0; s < (K + super_k - 1) / super_k; ++s) {
-    const packed_weights<F, panel_vectors, (MR <= in_place_rows)> weights(super_group_at<F>(panel, s, K), 0);
-    add_super<F, decltype(weights), MR, panel_vectors>(a_rows(block, row, s * super_k), weights, weights.super().blocks, c);
-  }
+  alignas(64) float sums[MR * t::NR];
+  const auto sum = [&](int m, int v) TEGULA_LAMBDA_INLINE { return sums + m * t::NR + v * lanes; };
+  const auto add = [&](index_t s, auto whole) TEGULA_LAMBDA_INLINE {
+    super_group<F> super = super_group_at<F>(panel, s, K);
+    if constexpr (whole()) super.blocks = t::traits<F>::super_blocks;
+    packed_weights<F, panel_vectors, (MR <= in_place_rows), whole()> weights(super, 0);
+    add_super<F, decltype(weights), MR, panel_vectors>(a_rows(block, row, s * super_k), weights, super.blocks, sums);
+  };
+  for_each_vector<MR, panel_vectors>(c, [&](int m, int v, float* at) TEGULA_LAMBDA_INLINE { store(sum(m, v), load<vf32>(at)); });
+  for (index_t s = 0; s < K / super_k; ++s) add(s, std::true_type{});
+  if (K % super_k != 0) add(K / super_k, std::false_type{});
+  for_each_vector<MR, panel_vectors>(c, [&](int m, int v, float* at) TEGULA_LAMBDA_INLINE { store(at, load<vf32>(sum(m, v))); });
 }
 
 // A chunk of K of one panel, or of as many as exact_vectors fill: super-groups first .. last - 1, unpacked, [panel][super-group].
@@ -324,7 +332,7 @@ TEGULA_NOINLINE void exact_unpacked_kernel(const t::a_block& block, index_t row,
   constexpr index_t super_k = t::traits<F>::super_k;
   for (int vector = 0; vector < Panels * panel_vectors; vector += Vectors)
     for (index_t s = chunk.first; s < chunk.last; ++s) {
-      const unpacked_weights<F, Vectors> weights(chunk.supers + (s - chunk.first), chunk.supers_of_panel, vector);
+      unpacked_weights<F, Vectors> weights(chunk.supers + (s - chunk.first), chunk.supers_of_panel, vector);
       add_super<F, decltype(weights), exact_rows, Vectors>(a_rows(block, row, s * super_k), weights, t::panel_layout<F>::super_blocks(s, K),
                                                            c + vector * lanes);
     }

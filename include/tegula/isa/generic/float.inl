@@ -28,6 +28,7 @@ template <>
 struct weight_rows<bf16> {
   static constexpr std::size_t pair_bytes = 2 * t::NR * 2;
   TEGULA_INLINE static void split(vu32 both, vf32& even, vf32& odd) {
+    hold(both);
     even = vf32(both << 16);
     odd = vf32(both & 0xffff0000u);
   }
@@ -58,8 +59,9 @@ struct activation_rows<bf16> {
   }
 };
 
-// Few rows are bound by reading the weights, and the hardware's prefetchers stop at every 4 KiB page: so each step fetches its share of
-// what lies a page ahead. (Zen 4, M = 8, AVX-512: BF16 69 to 103 GFLOP/s, F16 69 to 95, F32 61 to 71; M = 1 from memory gains 7 %.)
+// A few rows are bound by reading the weights, and the hardware's prefetchers stop at every 4 KiB page: so each step fetches its share of
+// what lies a page ahead. (Zen 4, M = 8, AVX-512: BF16 69 to 103 GFLOP/s, F16 69 to 95, F32 61 to 71.) Fewer rows read on so soon that
+// the prefetchers do better alone: at M = 1 from memory it would cost F16 a fifth.
 template <std::size_t Bytes>
 TEGULA_INLINE void prefetch_page_ahead(const std::byte* weights) {
   constexpr int page = 4096;
@@ -68,8 +70,8 @@ TEGULA_INLINE void prefetch_page_ahead(const std::byte* weights) {
   for (std::size_t line = 0; line < Bytes; line += 64) __builtin_prefetch(weights + page + line);
 }
 
-// 32 of K of weights, as they stand in a panel.
-template <class Element>
+// 32 of K of weights, as they stand in a panel; for how many rows of A decides whether they are fetched ahead.
+template <class Element, int MR>
 struct rows_in_memory {
   using weights = weight_rows<Element>;
   const std::byte* at;
@@ -77,7 +79,7 @@ struct rows_in_memory {
   template <int Vectors>
   TEGULA_INLINE void pair(index_t k, int vector, vf32 (&even)[Vectors], vf32 (&odd)[Vectors]) const {
     const std::byte* here = at + static_cast<std::size_t>(k / 2) * weights::pair_bytes;
-    prefetch_page_ahead<weights::pair_bytes>(here);
+    if constexpr (MR >= 4) prefetch_page_ahead<weights::pair_bytes>(here);
     TEGULA_UNROLL
     for (int v = 0; v < Vectors; ++v) weights::pair(here, vector + v, even[v], odd[v]);
   }
@@ -95,9 +97,9 @@ struct weights_in_memory {
   const std::byte* at;
 
   // step(rows) with those of the next 32 of K.
-  template <class Step>
+  template <int MR, class Step>
   TEGULA_INLINE void next(Step step) {
-    step(rows_in_memory<Element>{opaque(at)});
+    step(rows_in_memory<Element, MR>{opaque(at)});
     at += 16 * weight_rows<Element>::pair_bytes;
   }
 };
@@ -163,7 +165,8 @@ TEGULA_NOINLINE void float_kernel(const std::byte* tiles, index_t tile_stride, i
     for_each_result([&](int m, int v, const float* at) TEGULA_LAMBDA_INLINE { results[m][v] = load<vf32>(at); });
     for (index_t k = 0; k < count; k += 32, a += 32 / activation_rows<AElement>::tile_k * tile_stride) {
       float_sums<MR, Vectors> sums;
-      source.next([&](auto rows) TEGULA_LAMBDA_INLINE { multiply_32<AElement>(a, tile_stride, count - k, vector, rows, sums); });
+      source.template next<MR>([&](auto rows)
+                                   TEGULA_LAMBDA_INLINE { multiply_32<AElement>(a, tile_stride, count - k, vector, rows, sums); });
       for_each_result([&](int m, int v, const float*) TEGULA_LAMBDA_INLINE {
         results[m][v] += sums.even[m][v] + sums.odd[m][v];
         leave_in_memory(results[m][v]);

@@ -64,6 +64,6 @@ struct generic_kernels {
   static void run_kernel(const t::activation_store& a, t::task_range range, const t::packed_panels& w, matrix_view<T> c,
                          const Epilogue& epilogue) {
     using kernel = std::conditional_t<Sparse, sparse_macrokernel_of<F, Dense>, Dense>;
-    run_panels<kernel::panels>(a, range, w, c, epilogue, kernel::call);
+    run_panels<kernel::panels, false>(a, range, w, c, epilogue, kernel::call);
   }
 };

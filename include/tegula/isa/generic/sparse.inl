@@ -144,7 +144,7 @@ struct rows_expanded {
 // Rows of two panels in memory.
 template <class Element>
 struct two_panels_in_memory {
-  rows_in_memory<Element> first, second;
+  rows_in_memory<Element, 1> first, second;
 
   TEGULA_INLINE void pair(index_t k, int, vf32 (&even)[2 * panel_vectors], vf32 (&odd)[2 * panel_vectors]) const {
     vf32 evens[2][panel_vectors], odds[2][panel_vectors];
@@ -173,7 +173,7 @@ struct expanded_weights {
   const std::byte* panel[2];
   index_t K, unit;
 
-  template <class Step>
+  template <int, class Step>
   TEGULA_INLINE void next(Step step) {
     const t::sparse_tile tile = t::sparse_unit<F>(K, unit, unit).tile(0);
     const t::tile_record records[2]{{panel[0], unit}, {panel[1], unit}};
@@ -187,7 +187,7 @@ struct expanded_weights {
       }
     alignas(64) std::byte stored[2][t::sparse_layout<F>::tile_bytes];
     for (int i = 0; i < 2; ++i) expand_tile<F>(records[i], tile, stored[i]);
-    using rows = rows_in_memory<typename F::element>;
+    using rows = rows_in_memory<typename F::element, 1>;
     step(two_panels_in_memory<typename F::element>{rows{stored[0]}, rows{stored[1]}});
   }
 };

@@ -7,29 +7,44 @@ struct constant_shift {
   TEGULA_INLINE static vu32 down(vu32 fields, int n) { return n >= 0 ? fields >> n : fields << -n; }
 };
 
-// Tile row r of a block: [column][k % 4], quants as unsigned bytes, times 2^Lift. `rows` points at the first vector of the block's
-// first row.
-template <quant_format F, int Lift = 0, class Shift = constant_shift>
-TEGULA_INLINE vu32 quant_row(const std::byte* rows, int r) {
+// Of a block's stored rows, the one that has the plane's bits of tile row r.
+template <quant_format F, std::size_t Plane>
+constexpr unsigned stored_row(int r) {
+  using layout = t::panel_layout<F>;
+  constexpr auto tile_rows = static_cast<unsigned>(layout::tile_rows), plane_rows = static_cast<unsigned>(layout::plane_rows(Plane)),
+                 plane_at = static_cast<unsigned>(layout::plane_at(Plane) / t::row_bytes),
+                 all = static_cast<unsigned>(layout::planes_bytes / t::row_bytes);
+  const auto at = static_cast<unsigned>(r);  // unsigned: a shift and a mask where r is no constant
+  return at / tile_rows * all + plane_at + at % tile_rows % plane_rows;
+}
+
+// Tile row r of a block: [column][k % 4], quants as unsigned bytes, times 2^Lift. stored(i) is the block's stored row i.
+template <quant_format F, int Lift = 0, class Shift = constant_shift, class Stored>
+  requires std::is_invocable_v<Stored, unsigned>
+TEGULA_INLINE vu32 quant_row(const Stored& stored, int r) {
   using layout = t::panel_layout<F>;
   vu32 quants{};
   unrolled<static_cast<int>(F::planes.size())>([&](auto p) TEGULA_LAMBDA_INLINE {
     constexpr auto plane = static_cast<std::size_t>(p());
     constexpr int bits = F::planes[plane].bits;
-    constexpr auto stored = static_cast<unsigned>(layout::plane_rows(plane));
     constexpr int lift = [] {
       int below = Lift;
       for (std::size_t q = 0; q < plane; ++q) below += F::planes[q].bits;
       return below;
     }();
     constexpr std::uint32_t mask = ((1u << bits) - 1u) * 0x01010101u;
-    const auto at = static_cast<unsigned>(r), row = at % layout::tile_rows;  // unsigned: a shift and a mask where r is no constant
-    const std::byte* planes = rows + at / layout::tile_rows * layout::planes_bytes;
-    const vu32 fields = load<vu32>(planes + layout::plane_at(plane) + row % stored * t::row_bytes);
+    constexpr auto rows = static_cast<unsigned>(layout::plane_rows(plane));
+    const int field = static_cast<int>(static_cast<unsigned>(r) % layout::tile_rows / rows);
     // One shift brings a field to its place: down by its position in the byte, up by the planes below it.
-    quants |= Shift::down(fields, bits * static_cast<int>(row / stored) - lift) & (mask << lift);
+    quants |= Shift::down(stored(stored_row<F, plane>(r)), bits * field - lift) & (mask << lift);
   });
   return quants;
+}
+
+// The same with the rows in memory: `rows` points at the first vector of the block's first row.
+template <quant_format F, int Lift = 0, class Shift = constant_shift>
+TEGULA_INLINE vu32 quant_row(const std::byte* rows, int r) {
+  return quant_row<F, Lift, Shift>([&](unsigned i) TEGULA_LAMBDA_INLINE { return load<vu32>(rows + i * t::row_bytes); }, r);
 }
 
 // Four groups' scales (or minima), one a byte, from the scale words of a block. Word: vu32, a column in each lane; or one integer.
@@ -99,12 +114,24 @@ inline constexpr int quant_lift = [] {
   return lift;
 }();
 
+// Stored rows that hold a group, and with it those that stand in other bits of the same bytes.
+template <quant_format F>
+inline constexpr unsigned shared_rows = [] {
+  constexpr auto group_rows = static_cast<std::size_t>(F::group_k / 4), stored = t::panel_layout<F>::plane_rows(0);
+  if (F::planes.size() > 1) return static_cast<unsigned>(t::panel_layout<F>::planes_bytes / t::row_bytes);
+  return static_cast<unsigned>(group_rows < stored ? group_rows : stored);
+}();
+
 // A super-group of weights for the columns from vector `first` on, as micro-kernels read it: quants times 2^quant_lift (in place: with
 // the shift that row_shift tells still to come), scales as partial_dot multiplies by them, minima of integer scales in pairs.
-template <quant_format F, int Vectors, bool InPlace>
+//
+// A Whole super-group is read as memory likes it, if there are registers: each line once, upwards. (With few rows of A prefetchers must
+// keep up, and lines that are read again, in another order, take them up to a third of their speed: Zen 4, Q6_K, M = 1.) So its scales are
+// loaded first, and the rows that some groups share by fetch(), when the first of them starts.
+template <quant_format F, int Vectors, bool InPlace, bool Whole>
 class packed_weights {
  public:
-  static constexpr bool unpacked = false;
+  static constexpr bool unpacked = false, whole = Whole;
   // Quants in place are left where they stand in their bytes: one mask and no shift. Rows of one chain stand in the same place.
   static constexpr bool in_place = InPlace && F::planes.size() == 1 && t::traits<F>::bits < 8;
   static constexpr int stored_rows = static_cast<int>(t::panel_layout<F>::plane_rows(0));
@@ -118,20 +145,45 @@ class packed_weights {
         TEGULA_UNROLL
         for (int q = 0; q < quads; ++q) {
           scales_[q][v] = words.scales(q);
-          if constexpr (t::traits<F>::has_min) minima_[q][v] = words.minima(q);
+          hold(scales_[q][v]);
+          if constexpr (t::traits<F>::has_min) {
+            minima_[q][v] = words.minima(q);
+            hold(minima_[q][v]);
+          }
         }
       }
+    }
+    if constexpr (ordered) {
+      load_halves(d_, [&](std::size_t b) TEGULA_LAMBDA_INLINE { return super_.d(b); });
+      if constexpr (t::traits<F>::has_min) load_halves(m_, [&](std::size_t b) TEGULA_LAMBDA_INLINE { return super_.m(b); });
     }
   }
 
   [[nodiscard]] TEGULA_INLINE const super_group<F>& super() const { return super_; }
+  // Precedes the use of a group whose first tile row is `row`.
+  TEGULA_INLINE void fetch(std::size_t block, int row) {
+    if constexpr (ordered) {
+      if (row % t::panel_layout<F>::tile_rows >= stored_rows) return;  // a group before it had the same rows
+      TEGULA_UNROLL
+      for (unsigned i = 0; i < shared_rows<F>; ++i) {
+        TEGULA_UNROLL
+        for (int v = 0; v < Vectors; ++v) {
+          rows_[i][v] = load_row(block, stored_row<F, 0>(row) + i, v);
+          hold(rows_[i][v]);
+        }
+      }
+    }
+  }
   [[nodiscard]] TEGULA_INLINE vu32 row(std::size_t block, int r, int v) const {
-    const std::byte* rows = super_.quants(block) + column(v) * 4;
+    const auto stored = [&](unsigned i) TEGULA_LAMBDA_INLINE {
+      if constexpr (ordered) return rows_[i % shared_rows<F>][v];
+      else return load_row(block, i, v);
+    };
     if constexpr (in_place) {
       constexpr std::uint32_t mask = ((1u << t::traits<F>::bits) - 1u) * 0x01010101u;
-      return load<vu32>(rows + r % stored_rows * t::row_bytes) & (mask << (t::traits<F>::bits * (r / stored_rows)));
+      return stored(stored_row<F, 0>(r)) & (mask << (t::traits<F>::bits * (r / stored_rows)));
     } else {
-      return quant_row<F, quant_lift<F>>(rows, r);
+      return quant_row<F, quant_lift<F>>(stored, r);
     }
   }
   // By how much sums of products with row r are still to be shifted up, or down if negative.
@@ -140,16 +192,41 @@ class packed_weights {
   [[nodiscard]] TEGULA_INLINE vi32 plain_scale(int g, int v) const { return byte_of<F::signed_scales>(scales_[g / 4][v], g % 4); }
   [[nodiscard]] TEGULA_INLINE vi32 scale(int g, int v) const { return dot_of<F>::scale_operand(plain_scale(g, v)); }
   [[nodiscard]] TEGULA_INLINE vi32 minima(int pair, int v) const { return vi32((minima_[pair / 2][v] >> (8 * (pair % 2))) & 0x00ff00ffu); }
-  [[nodiscard]] TEGULA_INLINE vf32 d(std::size_t block, int v) const { return widen_halves(super_.d(block) + column(v) * 2); }
-  [[nodiscard]] TEGULA_INLINE vf32 m(std::size_t block, int v) const { return widen_halves(super_.m(block) + column(v) * 2); }
+  [[nodiscard]] TEGULA_INLINE vf32 d(std::size_t block, int v) const {
+    if constexpr (ordered) return d_[block][v];
+    else return widen_halves(super_.d(block) + column(v) * 2);
+  }
+  [[nodiscard]] TEGULA_INLINE vf32 m(std::size_t block, int v) const {
+    if constexpr (ordered) return m_[block][v];
+    else return widen_halves(super_.m(block) + column(v) * 2);
+  }
 
  private:
-  [[nodiscard]] TEGULA_INLINE std::size_t column(int v) const { return static_cast<std::size_t>((first_ + v) * lanes); }
-
+  static constexpr bool ordered = Whole && many_registers;
   static constexpr int quads = integer_scales<F> ? t::traits<F>::groups / 4 : 1;
+  static constexpr std::size_t blocks = t::traits<F>::super_blocks;
+
+  [[nodiscard]] TEGULA_INLINE std::size_t column(int v) const { return static_cast<std::size_t>((first_ + v) * lanes); }
+  [[nodiscard]] TEGULA_INLINE vu32 load_row(std::size_t block, unsigned stored, int v) const {
+    return load<vu32>(super_.quants(block) + stored * t::row_bytes + column(v) * 4);
+  }
+  template <class Place>
+  TEGULA_INLINE void load_halves(vf32 (&values)[blocks][Vectors], Place place) {
+    TEGULA_UNROLL
+    for (std::size_t b = 0; b < blocks; ++b) {
+      TEGULA_UNROLL
+      for (int v = 0; v < Vectors; ++v) {
+        values[b][v] = widen_halves(place(b) + column(v) * 2);
+        hold(values[b][v]);
+      }
+    }
+  }
+
   super_group<F> super_;
   int first_;
   vu32 scales_[quads][Vectors], minima_[quads][Vectors];
+  vf32 d_[blocks][Vectors], m_[blocks][Vectors];
+  vu32 rows_[shared_rows<F>][Vectors];
 };
 
 // A super-group unpacked for all rows of an M block. Quants of 8 bits are bytes as they are packed, and stay there.
@@ -166,7 +243,7 @@ struct unpacked_super {
 
   TEGULA_NOINLINE void unpack(super_group<F> super) noexcept {
     quants = holds_quants ? bytes : super.quants(0);
-    const packed_weights<F, panel_vectors, false> packed(super, 0);
+    const packed_weights<F, panel_vectors, false, false> packed(super, 0);
     const auto store_all = [](void* row, auto vector) TEGULA_LAMBDA_INLINE {
       TEGULA_UNROLL
       for (int v = 0; v < panel_vectors; ++v) store(static_cast<std::byte*>(row) + v * lanes * 4, vector(v));
@@ -197,12 +274,13 @@ struct unpacked_super {
 template <quant_format F, int Vectors>
 class unpacked_weights {
  public:
-  static constexpr bool unpacked = true, in_place = false;
+  static constexpr bool unpacked = true, whole = false, in_place = false;
   static constexpr int chain_rows = F::block_k / 4;
 
   TEGULA_INLINE unpacked_weights(const unpacked_super<F>* super, index_t stride, int first)
       : super_(super), stride_(stride), first_(first) {}
 
+  TEGULA_INLINE static void fetch(std::size_t, int) {}
   [[nodiscard]] TEGULA_INLINE vu32 row(std::size_t block, int r, int v) const {
     return load<vu32>(super(v).quants + (block * unpacked_super<F>::rows + static_cast<std::size_t>(r)) * t::row_bytes + column(v) * 4);
   }

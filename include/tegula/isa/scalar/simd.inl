@@ -3,8 +3,9 @@
 // Included inside namespace tegula::scalar.
 
 inline constexpr int lanes = 4;
-inline constexpr int max_rows = 2;   // of A a micro-kernel call
-inline constexpr int wide_rows = 0;  // up to so many rows take the whole panel at once
+inline constexpr int max_rows = 2;             // of A a micro-kernel call
+inline constexpr int wide_rows = 0;            // up to so many rows take the whole panel at once
+inline constexpr bool many_registers = false;  // 32 of them
 // Up to so many rows of A read the packed panel, quants of so many bits in so many planes; for more it is unpacked first.
 constexpr index_t packed_rows(int, std::size_t) { return 0; }
 inline constexpr int exact_rows = 2;     // of A that an exact micro-kernel multiplies
@@ -100,6 +101,10 @@ TEGULA_INLINE vf32 widen_halves(const void* halves) {  // as widen_f16, without 
 template <class V>
 TEGULA_INLINE void leave_in_memory(V&) {}
 
+// Has what was loaded in a register from here on, loaded once and in the order of these calls, where many_registers.
+template <class V>
+TEGULA_INLINE void hold(V&) {}
+
 // sum + the products of the halves of each lane, as signed 16-bit integers.
 TEGULA_INLINE vi32 add_pair_products(vi32 sum, vi32 a, vi32 b) { return sum + (a << 16 >> 16) * (b << 16 >> 16) + (a >> 16) * (b >> 16); }
 
@@ -107,11 +112,11 @@ TEGULA_INLINE vi32 add_pair_products(vi32 sum, vi32 a, vi32 b) { return sum + (a
 // Terms weights of K, four at a time in each 32-bit lane; then multiplied by the group's integer scale.
 template <int MaxQuant, int Terms, int Offset = 0>
 struct partial_dot {
-  static constexpr int steps = Terms / 4;           // adds before scaled() must be called
-  static constexpr int unscaled_steps = Terms / 4;  // adds before total() must be called
-  static constexpr bool starts_at_offset = false;   // true: a sum is started with what the offset adds to it
-  static constexpr bool offset_applied = false;     // true: add() takes quant - offset by itself
-  static constexpr int offset_k = 16;               // of K, that start() takes an offset for, with integer scales
+  static constexpr int steps = Terms / 4;            // adds before scaled() must be called
+  static constexpr int unscaled_steps = Terms / 4;   // adds before total() must be called
+  static constexpr bool starts_at_offset = false;    // true: a sum is started with what the offset adds to it
+  static constexpr bool offset_applied = false;      // true: add() takes quant - offset by itself
+  static constexpr int offset_k = 16;                // of K, that start() takes an offset for, with integer scales
   static constexpr bool splits_activations = false;  // true: rows of A are given to split() first; otherwise they are read as they are
   vi32 sum{};
 
