@@ -9,18 +9,17 @@ struct constant_shift {
 
 // Of a block's stored rows, the one that has the plane's bits of tile row r.
 template <quant_format F, std::size_t Plane>
-constexpr unsigned stored_row(int r) {
+constexpr std::size_t stored_row(int r) {
   using layout = t::panel_layout<F>;
-  constexpr auto tile_rows = static_cast<unsigned>(layout::tile_rows), plane_rows = static_cast<unsigned>(layout::plane_rows(Plane)),
-                 plane_at = static_cast<unsigned>(layout::plane_at(Plane) / t::row_bytes),
-                 all = static_cast<unsigned>(layout::planes_bytes / t::row_bytes);
+  constexpr std::size_t plane_at = layout::plane_at(Plane) / t::row_bytes, all = layout::planes_bytes / t::row_bytes;
+  constexpr auto tile_rows = static_cast<unsigned>(layout::tile_rows), plane_rows = static_cast<unsigned>(layout::plane_rows(Plane));
   const auto at = static_cast<unsigned>(r);  // unsigned: a shift and a mask where r is no constant
   return at / tile_rows * all + plane_at + at % tile_rows % plane_rows;
 }
 
 // Tile row r of a block: [column][k % 4], quants as unsigned bytes, times 2^Lift. stored(i) is the block's stored row i.
 template <quant_format F, int Lift = 0, class Shift = constant_shift, class Stored>
-  requires std::is_invocable_v<Stored, unsigned>
+  requires std::is_invocable_v<Stored, std::size_t>
 TEGULA_INLINE vu32 quant_row(const Stored& stored, int r) {
   using layout = t::panel_layout<F>;
   vu32 quants{};
@@ -44,7 +43,7 @@ TEGULA_INLINE vu32 quant_row(const Stored& stored, int r) {
 // The same with the rows in memory: `rows` points at the first vector of the block's first row.
 template <quant_format F, int Lift = 0, class Shift = constant_shift>
 TEGULA_INLINE vu32 quant_row(const std::byte* rows, int r) {
-  return quant_row<F, Lift, Shift>([&](unsigned i) TEGULA_LAMBDA_INLINE { return load<vu32>(rows + i * t::row_bytes); }, r);
+  return quant_row<F, Lift, Shift>([&](std::size_t i) TEGULA_LAMBDA_INLINE { return load<vu32>(rows + i * t::row_bytes); }, r);
 }
 
 // Four groups' scales (or minima), one a byte, from the scale words of a block. Word: vu32, a column in each lane; or one integer.
@@ -116,10 +115,10 @@ inline constexpr int quant_lift = [] {
 
 // Stored rows that hold a group, and with it those that stand in other bits of the same bytes.
 template <quant_format F>
-inline constexpr unsigned shared_rows = [] {
-  constexpr auto group_rows = static_cast<std::size_t>(F::group_k / 4), stored = t::panel_layout<F>::plane_rows(0);
-  if (F::planes.size() > 1) return static_cast<unsigned>(t::panel_layout<F>::planes_bytes / t::row_bytes);
-  return static_cast<unsigned>(group_rows < stored ? group_rows : stored);
+inline constexpr std::size_t shared_rows = [] {
+  constexpr std::size_t group_rows = F::group_k / 4, stored = t::panel_layout<F>::plane_rows(0);
+  if (F::planes.size() > 1) return t::panel_layout<F>::planes_bytes / t::row_bytes;
+  return group_rows < stored ? group_rows : stored;
 }();
 
 // A super-group of weights for the columns from vector `first` on, as micro-kernels read it: quants times 2^quant_lift (in place: with
@@ -165,7 +164,7 @@ class packed_weights {
     if constexpr (ordered) {
       if (row % t::panel_layout<F>::tile_rows >= stored_rows) return;  // a group before it had the same rows
       TEGULA_UNROLL
-      for (unsigned i = 0; i < shared_rows<F>; ++i) {
+      for (std::size_t i = 0; i < shared_rows<F>; ++i) {
         TEGULA_UNROLL
         for (int v = 0; v < Vectors; ++v) {
           rows_[i][v] = load_row(block, stored_row<F, 0>(row) + i, v);
@@ -175,7 +174,7 @@ class packed_weights {
     }
   }
   [[nodiscard]] TEGULA_INLINE vu32 row(std::size_t block, int r, int v) const {
-    const auto stored = [&](unsigned i) TEGULA_LAMBDA_INLINE {
+    const auto stored = [&](std::size_t i) TEGULA_LAMBDA_INLINE {
       if constexpr (ordered) return rows_[i % shared_rows<F>][v];
       else return load_row(block, i, v);
     };
@@ -207,7 +206,7 @@ class packed_weights {
   static constexpr std::size_t blocks = t::traits<F>::super_blocks;
 
   [[nodiscard]] TEGULA_INLINE std::size_t column(int v) const { return static_cast<std::size_t>((first_ + v) * lanes); }
-  [[nodiscard]] TEGULA_INLINE vu32 load_row(std::size_t block, unsigned stored, int v) const {
+  [[nodiscard]] TEGULA_INLINE vu32 load_row(std::size_t block, std::size_t stored, int v) const {
     return load<vu32>(super_.quants(block) + stored * t::row_bytes + column(v) * 4);
   }
   template <class Place>
