@@ -5,9 +5,9 @@
 //
 //   block 0: [k-tile][row 0..15][64 bytes]    block 1: ..    last block: [k-tile][row 0..rest-1][64 bytes]
 //
-// int8 has a scale a row per 256 of K, [k / 256][row] within a block, and the sums of the quants over groups of 32 and of 16,
-// [k / 256][row][group], that minima and offsets of weights need: as floats, which hold these integers exactly, and those of
-// 32 again as pairs (128 * h, l) of bf16, h and l integers, which is how AMX multiplies them. Sums that integer products start
+// int8 has a scale a row per 256 of K, [k / 256][row] within a block, and the sums of the quants over groups of 32,
+// [k / 256][row][group], that minima and offsets of weights need: as floats, which hold these integers exactly, and again as
+// pairs (128 * h, l) of bf16, h and l integers, which is how AMX multiplies them. Sums that integer products start
 // from or are multiplied with stand in `integer_sums`. K is padded with zeros to 256.
 // Where AMX may run, int8 for exact mode also has the quants as bf16, which holds them exactly: k-tiles of 32, one group each, in the
 // same blocks.
@@ -53,7 +53,6 @@ struct basic_a_block {
   Byte* bf16_tiles = nullptr;
   Float* scales = nullptr;
   Float* sums32 = nullptr;
-  Float* sums16 = nullptr;
   Half* pairs = nullptr;
   Sums* sums = nullptr;
 
@@ -65,7 +64,6 @@ struct basic_a_block {
     if (bf16_tiles != nullptr) b.bf16_tiles += n * 2 * row_tile_bytes;
     b.scales += n * scale_groups;
     b.sums32 += n * scale_groups * sums32_per_scale;
-    b.sums16 += n * scale_groups * sums16_per_scale;
     b.pairs += n * scale_groups * pairs_per_scale;
     b.sums += n * scale_groups;
     return b;
@@ -114,7 +112,7 @@ class activation_store {
   [[nodiscard]] std::size_t bytes_of_tiles(a_kind kind) const noexcept {
     return row_tile_bytes(kind) * static_cast<std::size_t>(M_) + tile_slack;
   }
-  [[nodiscard]] std::size_t floats_per_row() const noexcept { return scale_groups() * (1 + sums32_per_scale + sums16_per_scale); }
+  [[nodiscard]] std::size_t floats_per_row() const noexcept { return scale_groups() * (1 + sums32_per_scale); }
 
   template <class Block, class Byte, class Float, class Half, class Sums>
   [[nodiscard]] Block locate(index_t i, Byte* tiles, Byte* bf16_tiles, Float* floats, Half* pairs, Sums* sums) const noexcept {
@@ -127,8 +125,7 @@ class activation_store {
       const std::size_t all = static_cast<std::size_t>(M_) * scale_groups();
       b.scale_groups = static_cast<index_t>(scale_groups());
       b.bf16_tiles = bf16_tiles;
-      b.sums16 = floats;
-      b.sums32 = b.sums16 + all * sums16_per_scale;
+      b.sums32 = floats;
       b.scales = b.sums32 + all * sums32_per_scale;
       b.pairs = pairs;
       b.sums = sums;

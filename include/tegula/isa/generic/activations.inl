@@ -80,7 +80,7 @@ TEGULA_INLINE vu32 swap_middle(vu32 halves) {
   return vu32((quads & 0xffff00000000ffffu) | up | down);
 }
 
-// The group sums of a batch: of 16, of 32, those of 32 as bf16 pairs (128 * high, low), both integers that bf16 holds, and integer_sums.
+// The group sums of a batch: of 8, 16 and 32, those of 32 as bf16 pairs (128 * high, low), both integers that bf16 holds, and integer_sums.
 struct group_sums {
   alignas(64) std::int32_t of8[lanes][a_step / 8], of16[lanes][t::sums16_per_scale], first_of16[lanes][t::sums16_per_scale],
       negative_of16[lanes][t::sums16_per_scale], of32[lanes][t::sums32_per_scale];
