@@ -114,10 +114,10 @@ template <int MaxQuant, int Terms, int Offset = 0>
 struct partial_dot {
   static constexpr int steps = Terms / 4;            // adds before scaled() must be called
   static constexpr int unscaled_steps = Terms / 4;   // adds before total() must be called
-  static constexpr bool starts_at_offset = false;    // true: a sum is started with what the offset adds to it
+  static constexpr bool starts_at_offset = false;    // true: with a float scale, too, a sum starts with what the offset adds to it
+  static constexpr int offset_k = 16;                // of K, whose offset start() takes with an integer scale
   static constexpr bool offset_applied = false;      // true: add() takes quant - offset by itself
-  static constexpr int offset_k = 16;                // of K, that start() takes an offset for, with integer scales
-  static constexpr bool splits_activations = false;  // true: rows of A are given to split() first; otherwise they are read as they are
+  static constexpr bool splits_activations = false;  // true: add() takes activations that split() took apart
   vi32 sum{};
 
   TEGULA_INLINE void start(vi32 offset) { sum = add_pair_products(vi32{}, offset, vi32(splat(0x00010001u))); }
