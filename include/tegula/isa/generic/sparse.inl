@@ -21,7 +21,7 @@ class tile_expansion {
   using rows_of = t::sparse_rows<F>;
   using mask_type = typename t::sparse_layout<F>::mask;
   static constexpr int vectors = 16 / lanes;
-  static constexpr int prefetch_ahead = 8192;
+  static constexpr int prefetch_ahead = 4096;
   static constexpr std::uint32_t zeros = rows_of::zero * (rows_of::nibbles ? 0x11111111u : 0x01010101u);
 
  public:
