@@ -50,6 +50,21 @@ inline isa resolve_isa(std::optional<isa> requested) {
                 " cannot run here: ", obstacle.empty() ? "capped at " + std::string(name_of(cap())) : obstacle);
 }
 
+// Which parts of int8 activations products with F read: on any ISA without tiles, in either mode, and beyond that on tiles in exact mode.
+template <class Kernels, quantized_format F>
+inline constexpr a_parts parts_of = Kernels::template reads<F, compute::exact> | Kernels::template reads<F, compute::requantized>;
+#if TEGULA_X86
+template <quantized_format F>
+inline constexpr a_parts vector_parts = parts_of<scalar::kernels, F> | parts_of<avx2::kernels, F> | parts_of<avx512::kernels, F>;
+template <quantized_format F>
+inline constexpr a_parts tile_parts = amx::kernels::reads<F, compute::exact>;
+#else
+template <quantized_format F>
+inline constexpr a_parts vector_parts = parts_of<scalar::kernels, F>;
+template <quantized_format F>
+inline constexpr a_parts tile_parts = 0;
+#endif
+
 // Calls function(kernels) with the entry points of an ISA that can run here.
 template <class Function>
 decltype(auto) with_kernels([[maybe_unused]] isa which, Function&& function) {

@@ -48,32 +48,32 @@ inline constexpr bool is_sparse = false;
 template <sparse_format F>
 inline constexpr bool is_sparse<sparse_matrix<F>> = true;
 
-// How A is held for a product with F: bf16 mode rounds it, the others quantize it for quantized weights.
-template <block_format F>
-constexpr a_kind a_kind_for(compute mode) {
+// How A is held for a product with weights of a type: bf16 mode rounds it, the others quantize it for quantized weights.
+inline a_kind a_kind_for(const char* type, bool quantized, compute mode) {
   if (mode == compute::bf16) return a_kind::bf16;
-  if (mode == compute::requantized && float_format<F>)
-    fail_argument(F::name, " weights have no ", name_of(mode), " mode: it is for quantized types");
-  return quantized_format<F> ? a_kind::int8 : a_kind::f32;
+  if (mode == compute::requantized && !quantized)
+    fail_argument(type, " weights have no ", name_of(mode), " mode: it is for quantized types");
+  return quantized ? a_kind::int8 : a_kind::f32;
+}
+template <block_format F>
+a_kind a_kind_for(compute mode) {
+  return a_kind_for(F::name, quantized_format<F>, mode);
 }
 
 // auto_ may only choose among modes whose numerics the caller has agreed to; so far exact is never the worse choice by much.
 constexpr compute resolve(compute mode) { return mode == compute::auto_ ? compute::exact : mode; }
 
-// Few rows of A do not fill tiles: up to here a product runs the vector kernels. Which type gains from tiles when depends on what its sums
-// cost; measured by benchmarks/cycles/cycles crossover, and a test holds it to that.
+// Few rows of A do not fill tiles: up to here a product runs the vector kernels. Tiles win early where integer scales and minima go into
+// planes without a split of products, or weights are bytes with few scales, and late where vectors need no unpacking, as quants of 8 bits
+// are bytes, or each group's sum takes a minimum along. Measured by benchmarks/cycles/cycles crossover, and a test holds it to that.
 template <block_format F>
-inline constexpr index_t vector_rows = 12;
-template <>
-inline constexpr index_t vector_rows<q4_k> = 4;
-template <>
-inline constexpr index_t vector_rows<q5_k> = 4;
-template <>
-inline constexpr index_t vector_rows<q4_1> = 16;
-template <>
-inline constexpr index_t vector_rows<q8_0> = 16;
-template <>
-inline constexpr index_t vector_rows<q8_256> = 1;
+inline constexpr index_t vector_rows = 0;
+template <integer_scales F>
+inline constexpr index_t vector_rows<F> = traits<F>::has_min ? 4 : 12;
+template <float_scales F>
+inline constexpr index_t vector_rows<F> = traits<F>::has_min || traits<F>::bits == 8 ? 16 : 12;
+template <byte_format F>
+inline constexpr index_t vector_rows<F> = 1;
 
 // Only in exact mode, where they compute the same bits: a result must not depend on M. Sparse bytes are expanded between the products of
 // tiles, which then cost nothing.
@@ -83,11 +83,12 @@ constexpr isa isa_for_rows(isa best, index_t M) {
   return best == isa::amx && Mode == compute::exact && few ? isa::avx512 : best;
 }
 
-// AMX multiplies weights with a float scale per 32 by activations in bf16 tiles, which those made for requantized mode or while AMX was
-// capped lack.
+// Activations made for requantized mode or while AMX was capped lack what tiles read in exact mode.
 template <block_format F, compute Mode>
-isa isa_for_form(isa best, const activation_store& a) {
-  return best == isa::amx && Mode == compute::exact && float_scales<F> && !a.has_bf16_tiles() ? isa::avx512 : best;
+isa isa_for_parts(isa best, [[maybe_unused]] const activation_store& a) {
+  if constexpr (quantized_format<F> && Mode == compute::exact)
+    if (best == isa::amx && !a.has(tile_parts<F>)) return isa::avx512;
+  return best;
 }
 
 // Expanding a row of a sparse panel takes VBMI2, which the first CPUs with AVX-512 lack.
@@ -130,27 +131,71 @@ struct task_grid {
 // Which kernel the last gemm() of this thread ran, for example "q4_k amx exact"; "none" before the first that had anything to do.
 inline std::string_view last_kernel() noexcept { return detail::last_kernel_name; }
 
-// A[M, K] in the form that the kernels read, made once and used for any number of products with weights of the same K: int8
-// (any quantized type, exact and requantized mode), bf16 (any type, bf16 mode) or f32 (f32, f16 and bf16 weights, exact mode). Made for
-// exact mode where AMX may run (`supported`), int8 takes 3 bytes an element instead of 1; where it takes 1, AVX-512 runs exact products
-// with Q4_0, Q4_1 and Q8_0 even if AMX is allowed, with the same bits, and last_kernel() says so.
-class quantized_activations {
+// What activations are made for: a packed or sparse matrix, or several of the same K as {wq, wk, wv}. Only their types and K count, and
+// only while activations are constructed from it. Throws std::invalid_argument if the Ks differ.
+class weight_types {
  public:
-  // Room for M rows, which assign() must fill before a product reads them. `w`: weights that it will be used with, to know the form.
+  template <class... W>
+    requires(sizeof...(W) > 0 && ((detail::is_typed_weights<W> || detail::is_any_weights<W>) && ...))
+  weight_types(const W&... w) {
+    (add(w), ...);
+  }
+
+  [[nodiscard]] index_t cols() const noexcept { return cols_; }
+  // How A is held for all of them, and which parts it has. Throws std::invalid_argument if there is no such form.
+  [[nodiscard]] detail::a_kind kind(compute mode) const {
+    if (float_name_ == nullptr) return detail::a_kind_for(quantized_name_, true, mode);
+    const detail::a_kind kind = detail::a_kind_for(float_name_, false, mode);
+    if (quantized_name_ != nullptr && kind != detail::a_kind_for(quantized_name_, true, mode))
+      detail::fail_argument("no form of activations serves ", float_name_, " and ", quantized_name_, " weights in ", name_of(mode),
+                            " mode");
+    return kind;
+  }
+  [[nodiscard]] detail::a_parts parts(compute mode) const {
+    return mode == compute::exact && supported(isa::amx) ? vector_parts_ | tile_parts_ : vector_parts_;
+  }
+
+ private:
   template <class W>
     requires detail::is_typed_weights<W>
-  quantized_activations(index_t M, const W& w, compute mode = compute::exact)
-      : mode_(detail::resolve(mode)),
-        store_(detail::a_kind_for<typename W::format>(mode_), checked_rows(M), w.cols(), mode_ == compute::exact && supported(isa::amx)) {}
+  void add(const W& w) {
+    using F = typename W::format;
+    if (cols_ >= 0 && cols_ != w.cols()) detail::fail_argument("activations for weights of K = ", cols_, " and of K = ", w.cols());
+    cols_ = w.cols();
+    if constexpr (quantized_format<F>) {
+      quantized_name_ = F::name;
+      vector_parts_ |= detail::vector_parts<F>;
+      tile_parts_ |= detail::tile_parts<F>;
+    } else {
+      float_name_ = F::name;
+    }
+  }
   template <class W>
     requires detail::is_any_weights<W>
-  quantized_activations(index_t M, const W& w, compute mode = compute::exact)
-      : quantized_activations(w.visit([&](const auto& typed) { return quantized_activations(M, typed, mode); })) {}
+  void add(const W& w) {
+    w.visit([&](const auto& typed) { add(typed); });
+  }
+
+  index_t cols_ = -1;
+  const char *float_name_ = nullptr, *quantized_name_ = nullptr;
+  detail::a_parts vector_parts_ = 0, tile_parts_ = 0;
+};
+
+// A[M, K] in the form that the kernels read, made once and used for any number of products with weights of the same K: int8 (quantized
+// types, exact and requantized mode), bf16 (any type, bf16 mode) or f32 (f32, f16 and bf16 weights, exact mode). int8 has only the sums
+// that the types read which it was made for; a product with another one that reads more is an error. Made for exact mode where AMX may
+// run (`supported`), it also has what tiles read, for Q4_0, Q4_1 and Q8_0 another 2 bytes an element; where it lacks that, AVX-512 runs
+// even if AMX is allowed, with the same bits, and last_kernel() says so.
+class quantized_activations {
+ public:
+  // Room for M rows, which assign() must fill before a product reads them.
+  quantized_activations(index_t M, const weight_types& w, compute mode = compute::exact)
+      : mode_(detail::resolve(mode)), store_(w.kind(mode_), checked_rows(M), w.cols(), w.parts(mode_)) {}
 
   // Allocates and fills in one go.
-  template <class T, class W, class Executor = serial_executor>
+  template <class T, class Executor = serial_executor>
     requires whole_executor<Executor>
-  quantized_activations(matrix_view<T> a, const W& w, Executor&& executor = {}, gemm_options options = {})
+  quantized_activations(matrix_view<T> a, const weight_types& w, Executor&& executor = {}, gemm_options options = {})
       : quantized_activations(a.rows(), w, options.compute.value_or(compute::exact)) {
     assign(a, executor, options);
   }
@@ -201,10 +246,14 @@ void check_shapes(const A& a, const W& w, const matrix_view<T>& c) {
 template <block_format F>
 compute mode_for(const quantized_activations& a, const gemm_options& options) {
   const compute mode = options.compute ? resolve(*options.compute) : a.mode();
+  constexpr const char* how = ": make them with quantized_activations(a, w) for these weights and this mode";
   if (const a_kind needed = a_kind_for<F>(mode); needed != a.store().kind())
     fail_argument(F::name, " weights in ", name_of(mode), " mode need activations as ", a_kind_name(needed), ", these, made for ",
-                  name_of(a.mode()), " mode, are held as ", a_kind_name(a.store().kind()),
-                  ": make them with quantized_activations(a, w) for these weights and this mode");
+                  name_of(a.mode()), " mode, are held as ", a_kind_name(a.store().kind()), how);
+  if constexpr (quantized_format<F>)
+    if (mode != compute::bf16 && !a.store().has(vector_parts<F>))
+      fail_argument("activations made for other types lack what ", F::name, " weights need", how,
+                    "; for several types at once, {w, w2, ..}");
   return mode;
 }
 
@@ -214,7 +263,7 @@ void run_product(const quantized_activations& a, const W& w, matrix_view<T> c, c
   using F = typename W::format;
   constexpr bool sparse = is_sparse<W>;
   const isa best = resolve_isa(options.isa), for_rows = options.isa ? best : isa_for_rows<F, Mode, sparse>(best, a.rows());
-  with_kernels(isa_for_storage<sparse>(isa_for_form<F, Mode>(for_rows, a.store())), [&](auto kernels) {
+  with_kernels(isa_for_storage<sparse>(isa_for_parts<F, Mode>(for_rows, a.store())), [&](auto kernels) {
     if (c.rows() == 0 || c.cols() == 0) return;
     last_kernel_name = kernel_name<F, sparse, decltype(kernels)::template runs<F, Mode>, Mode>.data();
     const task_grid grid(c.rows(), c.cols(), w.cols());

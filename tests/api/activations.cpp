@@ -19,6 +19,9 @@ struct problem {
   }
 };
 
+// In exact mode: quants as bf16 where a float scale serves 32, sums where there are minima.
+bool tiles_read_more(const block_info& type) { return type.block_k == 32 || type.m_at >= 0; }
+
 std::vector<float> product(const tg::quantized_activations& q, const tg::any_packed_matrix& w, const call& how = {}) {
   std::vector<float> c(static_cast<std::size_t>(M * N));
   multiply(q, w, tg::matrix_view<float>(c.data(), M, N), how);
@@ -27,23 +30,60 @@ std::vector<float> product(const tg::quantized_activations& q, const tg::any_pac
 
 }  // namespace
 
-TEST_CASE("activations are reused for weights of every type of their form", "[activations]") {
+TEST_CASE("activations serve weights of all types that they are made for", "[activations]") {
   const problem p;
-  for (const block_info& made_for : all_types()) {
-    const tg::quantized_activations exact(p.view, problem::weights(made_for));
-    const tg::quantized_activations bf16(p.view, problem::weights(made_for), tg::serial_executor{}, {.compute = tg::compute::bf16});
-    CHECK((exact.rows() == M && exact.cols() == K && exact.mode() == tg::compute::exact && bf16.mode() == tg::compute::bf16));
-    for (const block_info& type : all_types()) {
-      const tg::any_packed_matrix w = problem::weights(type, 3);
-      INFO("made for " << made_for.name << ", used with " << type.name);
-      CHECK(difference(product(bf16, w), multiply(p.a, M, w, {.options = {.compute = tg::compute::bf16}}), N) == "");
-      if (type.quantized == made_for.quantized) CHECK(difference(product(exact, w), multiply(p.a, M, w), N) == "");
-      else
-        check_names(message_of<std::invalid_argument>([&] { product(exact, w); }),
-                    {type.name, "exact", type.quantized ? "int8" : "f32", type.quantized ? "held as f32" : "held as int8",
-                     "quantized_activations(a, w)"});
+  for (const block_info& first : all_types())
+    for (const block_info& second : all_types()) {
+      INFO("made for " << first.name << " and " << second.name);
+      const tg::any_packed_matrix w = problem::weights(first), w2 = problem::weights(second, 3);
+      const tg::quantized_activations bf16(p.view, {w, w2}, tg::serial_executor{}, {.compute = tg::compute::bf16});
+      for (const tg::any_packed_matrix* used : {&w, &w2})
+        CHECK(difference(product(bf16, *used), multiply(p.a, M, *used, {.options = {.compute = tg::compute::bf16}}), N) == "");
+      if (first.quantized != second.quantized) {
+        check_names(message_of<std::invalid_argument>([&] { tg::quantized_activations(p.view, {w, w2}); }),
+                    {first.name, second.name, "exact"});
+        continue;
+      }
+      const tg::quantized_activations exact(p.view, {w, w2});
+      CHECK((exact.rows() == M && exact.cols() == K && exact.mode() == tg::compute::exact && bf16.mode() == tg::compute::bf16));
+      for (const tg::any_packed_matrix* used : {&w, &w2}) CHECK(difference(product(exact, *used), multiply(p.a, M, *used), N) == "");
     }
-  }
+}
+
+TEST_CASE("activations made for other types serve a product or say how to make them", "[activations][errors]") {
+  const problem p;
+  int served = 0, refused = 0;
+  for (const block_info& made_for : all_types())
+    for (const block_info& type : all_types()) {
+      INFO("made for " << made_for.name << ", used with " << type.name);
+      const tg::quantized_activations exact(p.view, problem::weights(made_for));
+      const tg::any_packed_matrix w = problem::weights(type, 3);
+      std::vector<float> c;
+      std::string message;
+      try {
+        c = product(exact, w);
+      } catch (const std::invalid_argument& refusal) {
+        message = refusal.what();
+      }
+      if (message.empty()) CHECK(difference(c, multiply(p.a, M, w), N) == "");
+      else check_names(message, {type.name, "quantized_activations(a, w)"});
+      if (type.quantized != made_for.quantized)
+        check_names(message, {"exact", type.quantized ? "int8" : "f32", type.quantized ? "held as f32" : "held as int8"});
+      else if (message.empty()) ++served;
+      else ++refused;
+      if (type.id == made_for.id) CHECK(message.empty());
+    }
+  CHECK(served > 0);
+  CHECK(refused > 0);
+  const tg::quantized_activations q(p.view, problem::weights(info_of(tg::q4_k::id)));
+  check_names(message_of<std::invalid_argument>([&] { product(q, problem::weights(info_of(tg::q6_k::id))); }), {"q6_k", "{w, w2"});
+}
+
+TEST_CASE("activations for weights of different K are an error", "[activations][errors]") {
+  const problem p;
+  const block_info type = info_of(tg::q4_0::id);
+  const tg::any_packed_matrix w = problem::weights(type), longer = pack(type, random_blocks(type, N, 2 * K, 1).data(), N, 2 * K);
+  check_names(message_of<std::invalid_argument>([&] { tg::quantized_activations(p.view, {w, longer}); }), {"256", "512"});
 }
 
 TEST_CASE("activations made for exact mode serve requantized mode, and the other way round", "[activations]") {
@@ -105,7 +145,7 @@ TEST_CASE("activations made while AMX is capped run on AVX-512 where AMX needs m
     CHECK(tg::last_kernel() == type.name + std::string(" amx exact"));
     INFO(type.name);
     CHECK(difference(product(capped, w, on(tg::isa::amx)), expected, N) == "");
-    CHECK(tg::last_kernel() == type.name + std::string(type.block_k == 32 ? " avx512 exact" : " amx exact"));
+    CHECK(tg::last_kernel() == type.name + std::string(tiles_read_more(type) ? " avx512 exact" : " amx exact"));
   }
 }
 
@@ -120,7 +160,7 @@ TEST_CASE("activations made for requantized mode run exact products on AVX-512 w
     product(q, w, on(tg::isa::amx, tg::compute::requantized));
     CHECK(tg::last_kernel() == type.name + std::string(" amx requantized"));
     product(q, w, on(tg::isa::amx, tg::compute::exact));
-    CHECK(tg::last_kernel() == type.name + std::string(type.block_k == 32 ? " avx512 exact" : " amx exact"));
+    CHECK(tg::last_kernel() == type.name + std::string(tiles_read_more(type) ? " avx512 exact" : " amx exact"));
   }
 }
 

@@ -17,7 +17,8 @@ struct problem {
   block_info type = info_of(tg::q8_0::id);
   bytes blocks = random_blocks(type, N, K, 1);
   tg::packed_matrix<tg::q8_0> w = tg::pack<tg::q8_0>(blocks.data(), {.N = N, .K = K});
-  std::vector<float> values = random_activations(M, K, 2), out = std::vector<float>(M * N), expected = multiply(values, M, w);
+  std::vector<float> values = random_activations(M, K, 2), out = std::vector<float>(M * N),
+                     expected = multiply(values, M, tg::any_packed_matrix(w));
   tg::matrix_view<const float> a{values.data(), M, K};
   tg::matrix_view<float> c{out.data(), M, N};
 

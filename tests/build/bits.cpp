@@ -85,6 +85,26 @@ void print_product(const char* kind, const shape& s, tg::compute mode, const Epi
   line.print();
 }
 
+// Dense and sparse products of the same weights, whose bits are the same too.
+template <class F>
+void print_sparse_product(const shape& s, tg::compute mode) {
+  const auto blocks = sparse_weights<F>(s.N, s.K, 17);
+  const auto dense = tg::pack<F>(blocks.data(), {.N = s.N, .K = s.K});
+  const auto sparse = tg::compress<F>(blocks.data(), {.N = s.N, .K = s.K});
+  const auto a = activations<float>(s.M, s.K, 23);
+  result line(std::string(F::name) + " " + tg::name_of(mode) + " sparse " + std::to_string(s.M) + "x" + std::to_string(s.N) + "x" +
+              std::to_string(s.K));
+  const auto add = [&](const auto& w, tg::isa which) {
+    std::vector<float> c(static_cast<std::size_t>(s.M * s.N));
+    poison_stack();
+    tg::gemm(view(a, s.M), w, view(c, s.M), {.isa = which, .compute = mode});
+    if (same_bits_promised(which, mode)) line.add(which, hash(c));
+  };
+  add(dense, tg::isa::scalar);
+  for_each_isa([&](tg::isa which) { add(sparse, which); });
+  line.print();
+}
+
 template <class F>
 void print_dequantized(tg::index_t K) {
   const auto blocks = weights<F>(3, K, 5);
@@ -113,11 +133,18 @@ template <class F>
 void check_unpack(tg::index_t N, tg::index_t K) {
   const auto blocks = weights<F>(N, K, 41);
   auto back = blocks;
+  const auto check = [&](const char* what) {
+    if (back == blocks) return;
+    std::fprintf(stderr, "%s: %s differs from what was packed\n", F::name, what);
+    ++disagreements;
+  };
   std::memset(back.data(), 0, back.size());
   tg::unpack(tg::pack<F>(blocks.data(), {.N = N, .K = K}), back.data());
-  if (back != blocks) {
-    std::fprintf(stderr, "%s: unpack differs from what was packed\n", F::name);
-    ++disagreements;
+  check("unpack");
+  if constexpr (tg::sparse_format<F>) {
+    std::memset(back.data(), 0, back.size());
+    tg::decompress(tg::compress<F>(blocks.data(), {.N = N, .K = K}), back.data());
+    check("decompress");
   }
 }
 
@@ -131,6 +158,8 @@ void print_format() {
     if (mode == tg::compute::requantized && tg::float_format<F>) continue;
     for (const shape s : {shape{1, 33, 512 - less}, shape{5, 17, 2304}, shape{37, 48, 768 - less}, shape{16, 16, 256}})
       print_product<F, float, float>("plain", s, mode, tg::identity_epilogue{});
+    if constexpr (tg::sparse_format<F>)
+      for (const shape s : {shape{1, 33, 512 - less}, shape{37, 48, 2304 - less}}) print_sparse_product<F>(s, mode);
     print_product<F, float, float>("bias", {19, 20, 512}, mode, bias);
     print_product<F, tg::f16, tg::bf16>("f16 to bf16", {3, 40, 256}, mode, tg::identity_epilogue{});
     print_product<F, tg::bf16, tg::f16>("bf16 to f16", {33, 16, 256}, mode, tg::identity_epilogue{});
@@ -157,13 +186,18 @@ void check_any() {
   const auto a = activations<float>(M, K, 4);
   std::vector<float> expected(M * N), c(M * N);
   tg::gemm(view(a, M), tg::pack<F>(blocks.data(), {.N = N, .K = K}), view(expected, M));
-  std::stringstream file;
-  tg::save(tg::pack(F::id, blocks.data(), {.N = N, .K = K}), file);
-  const auto w = tg::load<tg::any_packed_matrix>(file);
-  tg::gemm(tg::quantized_activations(view(a, M), w), w, view(c, M));
-  if (hash(c) != hash(expected)) {
+  const auto check = [&](const auto& w) {
+    tg::gemm(tg::quantized_activations(view(a, M), w), w, view(c, M));
+    if (hash(c) == hash(expected)) return;
     std::fprintf(stderr, "%s: the product by type number differs\n", F::name);
     ++disagreements;
+  };
+  std::stringstream file;
+  tg::save(tg::pack(F::id, blocks.data(), {.N = N, .K = K}), file);
+  check(tg::load<tg::any_packed_matrix>(file));
+  if constexpr (tg::sparse_format<F>) {
+    tg::save(tg::compress(F::id, blocks.data(), {.N = N, .K = K}), file);
+    check(tg::load<tg::any_sparse_matrix>(file));
   }
 }
 template <class... Formats>

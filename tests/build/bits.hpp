@@ -65,6 +65,20 @@ std::vector<unsigned char> weights(tg::index_t N, tg::index_t K, std::uint64_t s
   return data;
 }
 
+// The same with every other quant (of floats: weight) at random a zero, which sparse matrices drop. In every format quants stand last.
+template <tg::sparse_format F>
+std::vector<unsigned char> sparse_weights(tg::index_t N, tg::index_t K, std::uint64_t seed) {
+  using rows_of = tg::detail::sparse_rows<F>;
+  constexpr std::size_t element = rows_of::element_bytes, block = tg::source_row_bytes<F>(tg::detail::traits<F>::block_k),
+                        quants = element * tg::detail::traits<F>::block_k / (rows_of::nibbles ? 2 : 1);
+  std::vector<unsigned char> data = weights<F>(N, K, seed);
+  generator g(seed);
+  for (std::size_t at = 0; at < data.size(); at += block)
+    for (std::size_t i = block - quants; i < block; i += element)
+      if (g.below(2) == 0) std::memset(&data[at + i], rows_of::nibbles ? 0x88 : 0, element);
+  return data;
+}
+
 // M x K activations as T = float, f16 or bf16.
 template <class T>
 std::vector<T> activations(tg::index_t M, tg::index_t K, std::uint64_t seed) {

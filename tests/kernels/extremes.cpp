@@ -4,6 +4,7 @@
 #include "../support/reference.hpp"
 #include "../support/runner.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -169,6 +170,28 @@ TEST_CASE("NaN and Inf activations stay in their row", "[nonfinite]") {
         INFO(type.name << " " << tg::name_of(isa) << " " << tg::name_of(mode));
         CHECK(rows_non_finite);
         CHECK(difference(c, expected, N) == "");
+      }
+  }
+}
+
+// Where a NaN is the only number of its group it must not count as zero, and where it is one of many none may hide it.
+TEST_CASE("no activation hides a NaN", "[nonfinite]") {
+  for (const block_info& type : all_types()) {
+    if (!type.quantized) continue;
+    const tg::index_t K = 256, N = 3;
+    const tg::any_packed_matrix w = pack(type, random_blocks(type, N, K, 8).data(), N, K);
+    std::vector<float> a;
+    for (const std::vector<float>& row : {std::vector<float>(K), random_activations(1, K, 4)})
+      for (const std::uint32_t bits : {0x7fc00000u, 0xffc00001u, 0x7f800001u, 0xffbfffffu, 0x7f800000u})
+        for (const std::size_t at : {0, 1, 15, 16, 40, 127, 128, 255}) {
+          a.insert(a.end(), row.begin(), row.end());
+          std::memcpy(a.data() + a.size() - K + at, &bits, sizeof bits);
+        }
+    for (const tg::compute mode : {tg::compute::exact, tg::compute::requantized})
+      for (const tg::isa isa : isas_here()) {
+        const std::vector<float> c = multiply(a, static_cast<tg::index_t>(a.size()) / K, w, on(isa, mode));
+        INFO(type.name << " " << tg::name_of(isa) << " " << tg::name_of(mode));
+        CHECK(std::all_of(c.begin(), c.end(), [](float x) { return std::isnan(x); }));
       }
   }
 }

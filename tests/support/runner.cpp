@@ -9,12 +9,14 @@ tg::any_packed_matrix pack(const block_info& type, const void* blocks, tg::index
   return tg::pack(type.id, blocks, {.N = N, .K = K});
 }
 
-tg::quantized_activations prepare(const input& a, const tg::any_packed_matrix& w, const call& how) {
+tg::quantized_activations prepare(const input& a, weights_ref w, const call& how) {
   executor_ref executor = how.executor;
-  return std::visit([&](auto view) { return tg::quantized_activations(view, w, executor, how.options); }, a);
+  return w.visit([&](const auto& typed) {
+    return std::visit([&](auto view) { return tg::quantized_activations(view, typed, executor, how.options); }, a);
+  });
 }
 
-void multiply(const tg::quantized_activations& a, const tg::any_packed_matrix& w, const output& c, const call& how) {
+void multiply(const tg::quantized_activations& a, weights_ref w, const output& c, const call& how) {
   int place = 0;
   for (const block_info& type : all_types()) {
     if (type.id == w.type()) break;
@@ -29,9 +31,9 @@ void multiply(const tg::quantized_activations& a, const tg::any_packed_matrix& w
   }
 }
 
-void multiply(const input& a, const tg::any_packed_matrix& w, const output& c, const call& how) { multiply(prepare(a, w, how), w, c, how); }
+void multiply(const input& a, weights_ref w, const output& c, const call& how) { multiply(prepare(a, w, how), w, c, how); }
 
-std::vector<float> multiply(const std::vector<float>& a, tg::index_t M, const tg::any_packed_matrix& w, const call& how) {
+std::vector<float> multiply(const std::vector<float>& a, tg::index_t M, weights_ref w, const call& how) {
   std::vector<float> c(static_cast<std::size_t>(M * w.rows()), -12345.f);
   multiply(tg::matrix_view<const float>(a.data(), M, w.cols()), w, tg::matrix_view<float>(c.data(), M, w.rows()), how);
   return c;

@@ -58,12 +58,37 @@ struct call {
   executor_ref executor{};
 };
 
+// Weights, dense or sparse; they must outlive the call.
+class weights_ref {
+ public:
+  weights_ref(const tg::any_packed_matrix& w) : weights_(&w) {}  // NOLINT: conversions are what is wanted
+  weights_ref(const tg::any_sparse_matrix& w) : weights_(&w) {}  // NOLINT
+
+  // Calls function(const packed_matrix<F>&) or function(const sparse_matrix<F>&).
+  template <class Function>
+  decltype(auto) visit(Function&& function) const {
+    return std::visit([&](const auto* w) -> decltype(auto) { return w->visit(function); }, weights_);
+  }
+  [[nodiscard]] tg::index_t rows() const {
+    return visit([](const auto& w) { return w.rows(); });
+  }
+  [[nodiscard]] tg::index_t cols() const {
+    return visit([](const auto& w) { return w.cols(); });
+  }
+  [[nodiscard]] tg::type_id type() const {
+    return visit([](const auto& w) { return w.type(); });
+  }
+
+ private:
+  std::variant<const tg::any_packed_matrix*, const tg::any_sparse_matrix*> weights_;
+};
+
 tg::any_packed_matrix pack(const block_info& type, const void* blocks, tg::index_t N, tg::index_t K);
-tg::quantized_activations prepare(const input& a, const tg::any_packed_matrix& w, const call& how = {});
-void multiply(const tg::quantized_activations& a, const tg::any_packed_matrix& w, const output& c, const call& how = {});
-void multiply(const input& a, const tg::any_packed_matrix& w, const output& c, const call& how = {});
+tg::quantized_activations prepare(const input& a, weights_ref w, const call& how = {});
+void multiply(const tg::quantized_activations& a, weights_ref w, const output& c, const call& how = {});
+void multiply(const input& a, weights_ref w, const output& c, const call& how = {});
 // C[M, N] of A[M, K], row-major without gaps.
-std::vector<float> multiply(const std::vector<float>& a, tg::index_t M, const tg::any_packed_matrix& w, const call& how = {});
+std::vector<float> multiply(const std::vector<float>& a, tg::index_t M, weights_ref w, const call& how = {});
 
 // The ISAs that run here, scalar first.
 std::vector<tg::isa> isas_here();
@@ -78,15 +103,15 @@ std::string difference(const std::vector<float>& c, const std::vector<float>& ex
 namespace detail {
 inline constexpr int shards = 4;  // translation units that share out the formats
 template <int Shard>
-void multiply_in(const tg::quantized_activations& a, const tg::any_packed_matrix& w, const output& c, const call& how);
+void multiply_in(const tg::quantized_activations& a, weights_ref w, const output& c, const call& how);
 template <>
-void multiply_in<0>(const tg::quantized_activations&, const tg::any_packed_matrix&, const output&, const call&);
+void multiply_in<0>(const tg::quantized_activations&, weights_ref, const output&, const call&);
 template <>
-void multiply_in<1>(const tg::quantized_activations&, const tg::any_packed_matrix&, const output&, const call&);
+void multiply_in<1>(const tg::quantized_activations&, weights_ref, const output&, const call&);
 template <>
-void multiply_in<2>(const tg::quantized_activations&, const tg::any_packed_matrix&, const output&, const call&);
+void multiply_in<2>(const tg::quantized_activations&, weights_ref, const output&, const call&);
 template <>
-void multiply_in<3>(const tg::quantized_activations&, const tg::any_packed_matrix&, const output&, const call&);
+void multiply_in<3>(const tg::quantized_activations&, weights_ref, const output&, const call&);
 }  // namespace detail
 
 }  // namespace tests

@@ -16,9 +16,9 @@ constexpr int place(tg::format_list<Formats...>) {
 }  // namespace
 
 template <>
-void multiply_in<TEGULA_TEST_SHARD>(const tg::quantized_activations& a, const tg::any_packed_matrix& w, const output& c, const call& how) {
-  w.visit([&]<class F>(const tg::packed_matrix<F>& typed) {
-    if constexpr (place<F>(tg::all_formats{}) % shards == TEGULA_TEST_SHARD) {
+void multiply_in<TEGULA_TEST_SHARD>(const tg::quantized_activations& a, weights_ref w, const output& c, const call& how) {
+  w.visit([&]<class W>(const W& typed) {
+    if constexpr (place<typename W::format>(tg::all_formats{}) % shards == TEGULA_TEST_SHARD) {
       executor_ref executor = how.executor;
       std::visit([&](auto view) { tg::gemm(a, typed, view, how.epilogue, executor, how.options); }, c);
     }

@@ -138,6 +138,7 @@ sparse_size measure_sparse_panel(const std::byte* packed, index_t K) {
   return size;
 }
 
+// And zeros up to a multiple of 64 bytes: what is saved has no byte of elsewhere.
 template <class F>
 void write_sparse_panel(const std::byte* packed, index_t K, std::byte* panel) {
   using layout = sparse_layout<F>;
@@ -156,6 +157,7 @@ void write_sparse_panel(const std::byte* packed, index_t K, std::byte* panel) {
     at += record_bytes<F>(tile, elements.kind(), elements.counts());
   });
   put_word(layout::tiles(K), tile_kind::sparse);
+  std::memset(panel + at, 0, round_up(at, std::size_t{row_bytes}) - at);
 }
 
 // Restores the packed panel.
@@ -200,7 +202,7 @@ const char* why_no_sparse_panel(const std::byte* panel, std::size_t bytes, index
     value_counts counts;
     const std::size_t masks = static_cast<std::size_t>(tile.rows) * sizeof(mask_type);
     if (record.kind == tile_kind::full) {
-      if (columns < NR || (tile.tile + 1) * sparse_tile_rows * sparse_rows<F>::row_k > K)
+      if (columns < NR || (tile.tile * sparse_tile_rows + tile.rows) * sparse_rows<F>::row_k > K)
         return void(problem = "a tile that is not whole is full");
       nonzeros += static_cast<std::size_t>(tile.rows * layout::elements);
     } else if (record.kind == tile_kind::sparse) {

@@ -83,7 +83,7 @@ namespace detail {
 
 inline constexpr std::size_t sparse_slack = row_bytes;
 
-inline std::size_t first_sparse_panel(index_t N) {
+constexpr std::size_t first_sparse_panel(index_t N) {
   return round_up(static_cast<std::size_t>(panel_count(N)) * sizeof(sparse_panel_head), std::size_t{row_bytes});
 }
 
@@ -135,6 +135,7 @@ inline aligned_buffer make_sparse_buffer(weight_shape shape, const std::vector<s
   }
   aligned_buffer buffer(sizes.empty() ? 0 : at + sparse_slack);
   if (sizes.empty()) return buffer;
+  std::memset(buffer.data(), 0, first_sparse_panel(shape.N));
   std::memcpy(buffer.data(), heads.data(), heads.size() * sizeof heads[0]);
   std::memset(buffer.data() + at, 0, sparse_slack);
   return buffer;
@@ -248,7 +249,7 @@ template <class Executor = serial_executor>
   requires whole_executor<Executor>
 any_sparse_matrix compress(type_id type, const void* blocks, weight_shape shape, Executor&& executor = {}) {
   return visit(type, [&]<class F>(F) -> any_sparse_matrix {
-    if constexpr (requires { requires sparse_format<typename detail::compressed<F>::format>; }) return compress<F>(blocks, shape, executor);
+    if constexpr (sparse_format<typename detail::compressed<F>::format>) return compress<F>(blocks, shape, executor);
     else detail::fail_argument(F::name, " weights cannot be compressed: sparse matrices hold ", detail::names_of(sparse_formats{}));
   });
 }

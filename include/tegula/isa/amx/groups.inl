@@ -94,6 +94,7 @@ struct group_kernel {
   using tiles = group_tiles;
   using scales = group_scales;
   using scratch = group_scratch;
+  static constexpr t::a_parts reads = t::a_part::bf16_tiles | (t::traits<F>::has_min ? t::a_part::sums32 : 0);
   static constexpr index_t unit_k = t::scale_k, chunk = 4;
   static constexpr scales nothing{};
 
@@ -131,28 +132,10 @@ struct group_kernel {
   template <class Ride>
   TEGULA_INLINE static void multiply(const block_product&, const row_pair& a, index_t k, const tiles& b, scratch& s, index_t parity,
                                      const pending_unit<scales>& before, Ride& ride) {
-    unrolled<unit_groups>([&](auto step) TEGULA_LAMBDA_INLINE {
-      constexpr int g = step(), stored = (g + unit_groups - 1) % unit_groups;  // stored: the group that the accumulators hold
-      constexpr int first = g % 2 * 8;                                         // row
-      const index_t stored_parity = g == 0 ? 1 - parity : parity;
-      const quadrant_drain<t::traits<F>::has_min> drain(before, s, 1 - parity, g / 2);
-      tile_load<4>(a.bf16_tile(0, k / 32 + g));
-      tile_load<6>(b.quants[0][g]);
-      tile_store_and_zero<0>(s.at(0, stored, stored_parity));
-      bf16_pairs::multiply<0, 4, 6>();
-      drain.rows(first, first + 2);
-      tile_load<7>(b.quants[1][g]);
-      tile_store_and_zero<1>(s.at(1, stored, stored_parity));
-      bf16_pairs::multiply<1, 4, 7>();
-      drain.rows(first + 2, first + 4);
-      tile_load<5>(a.bf16_tile(1, k / 32 + g));
-      tile_store_and_zero<2>(s.at(2, stored, stored_parity));
-      bf16_pairs::multiply<2, 5, 6>();
-      drain.rows(first + 4, first + 6);
-      tile_store_and_zero<3>(s.at(3, stored, stored_parity));
-      bf16_pairs::multiply<3, 5, 7>();
-      drain.rows(first + 6, first + 8);
-      ride();
+    unrolled<4>([&](auto quadrant) TEGULA_LAMBDA_INLINE {
+      const quadrant_drain<t::traits<F>::has_min> drain(before, s, 1 - parity, quadrant());
+      multiply_group<2 * quadrant()>(a, k, b, s, parity, drain, ride);
+      multiply_group<2 * quadrant() + 1>(a, k, b, s, parity, drain, ride);
     });
   }
 
@@ -163,5 +146,32 @@ struct group_kernel {
     tile_store<2>(s.at(2, stored, parity));
     tile_store<3>(s.at(3, stored, parity));
     for (int q = 0; q < 4; ++q) quadrant_drain<t::traits<F>::has_min>(last, s, parity, q).rows(0, tile_rows);
+  }
+
+ private:
+  // Four products with group G, and beside them half of a quadrant's rows.
+  template <int G, class Drain, class Ride>
+  TEGULA_INLINE static void multiply_group(const row_pair& a, index_t k, const tiles& b, scratch& s, index_t parity, const Drain& drain,
+                                           Ride& ride) {
+    constexpr int stored = (G + unit_groups - 1) % unit_groups;  // the group that the accumulators hold
+    constexpr int first = G % 2 * 8;                             // row
+    const index_t stored_parity = G == 0 ? 1 - parity : parity;
+    tile_load<4>(a.bf16_tile(0, k / 32 + G));
+    tile_load<6>(b.quants[0][G]);
+    tile_store_and_zero<0>(s.at(0, stored, stored_parity));
+    bf16_pairs::multiply<0, 4, 6>();
+    drain.rows(first, first + 2);
+    tile_load<7>(b.quants[1][G]);
+    tile_store_and_zero<1>(s.at(1, stored, stored_parity));
+    bf16_pairs::multiply<1, 4, 7>();
+    drain.rows(first + 2, first + 4);
+    tile_load<5>(a.bf16_tile(1, k / 32 + G));
+    tile_store_and_zero<2>(s.at(2, stored, stored_parity));
+    bf16_pairs::multiply<2, 5, 6>();
+    drain.rows(first + 4, first + 6);
+    tile_store_and_zero<3>(s.at(3, stored, stored_parity));
+    bf16_pairs::multiply<3, 5, 7>();
+    drain.rows(first + 6, first + 8);
+    ride();
   }
 };

@@ -46,6 +46,13 @@ struct kernels : avx512::kernels {
   template <block_format F, compute Mode>
   static constexpr isa runs = float_format<F> && Mode == compute::exact ? isa::avx512 : isa::amx;
 
+  template <quantized_format F, compute Mode>
+  static constexpr t::a_parts reads = [] {
+    if constexpr (Mode != compute::exact || byte_format<F>) return t::a_parts{0};
+    else if constexpr (float_scales<F>) return group_kernel<F>::reads;
+    else return plane_kernel<F>::reads;
+  }();
+
   template <block_format F, compute Mode, bool Sparse, class T, class Epilogue>
   static void run(const t::activation_store& a, t::task_range range, const t::packed_panels& w, matrix_view<T> c,
                   const Epilogue& epilogue) {

@@ -3,7 +3,7 @@
 // Included inside namespace tegula::amx and its target region.
 //
 // Bound, cycles per 16 x 16 x 256: TMUL 64; loads 52, 4 tiles, S and C of every row and da of two; stores 32; vector 24, and for
-// unpacking some 7,000 / rows of A.
+// unpacking some 6,000 / rows of A.
 
 // Of 256 of K of two panels.
 struct byte_tile_scales {
@@ -14,10 +14,11 @@ struct byte_tile_scales {
 template <quantized_format F>
 struct byte_source;
 
-// Unpacked, eight tile rows a step: where planes stand in 32 of K together, each row's shift is a constant. Zeros behind K.
+// Unpacked, eight tile rows a step: all that have fields in the same stored rows, so that each row's shift is a constant and rows share
+// shifts. Zeros behind K.
 template <quant_format F>
 struct byte_source<F> {
-  static constexpr unsigned step_k = 32, steps = t::scale_k / step_k;
+  static constexpr int step_k = 32, steps = t::scale_k / step_k;
   struct tiles {
     alignas(64) std::byte bytes[2][t::scale_k * t::NR];  // [panel]
     byte_tile_scales scales;
@@ -27,26 +28,31 @@ struct byte_source<F> {
   TEGULA_INLINE static const std::byte* bytes(const block_product&, index_t, index_t panel, const tiles& b) { return b.bytes[panel]; }
 
   TEGULA_INLINE void step(const block_product& p, index_t unit, index_t i, tiles& b) {
-    const unsigned within = static_cast<unsigned>(i) % steps * step_k;
-    const index_t index = i / steps, first_k = unit * t::scale_k;
+    const auto within = static_cast<int>(i % steps);
+    const index_t index = i / steps, first_k = unit * t::scale_k, k = first_k + within * step_k;
     const std::byte* panel = panel_of<F>(p, index);
     if (within == 0) store(b.scales.of[index], by.make(panel, p.K, first_k, 0));
-    std::byte* bytes = b.bytes[index] + within * t::NR;
-    if (first_k + within < p.K) unpack(packed_block<F>(panel, p.K, (first_k + within) / F::block_k).rows, within, bytes);
-    else __builtin_memset(bytes, 0, step_k * t::NR);
+    if (k < p.K) unpack(packed_block<F>(panel, p.K, k / F::block_k).rows, within, b.bytes[index]);
+    else __builtin_memset(b.bytes[index] + within * step_k * t::NR, 0, step_k * t::NR);
   }
 
  private:
-  TEGULA_INLINE void unpack(const std::byte* rows, unsigned within, std::byte* bytes) const {
-    static_assert(step_k % F::group_k == 0);
-    constexpr int group_rows = F::group_k / 4;
-    const auto first = static_cast<int>(within % F::block_k / 4);
+  TEGULA_INLINE void unpack(const std::byte* block, int step, std::byte* bytes) const {
+    using layout = t::panel_layout<F>;
+    constexpr int fields = sharing_groups<F>, stored = static_cast<int>(layout::plane_rows(0)), rows = step_k / 4 / fields;
+    constexpr int block_steps = F::block_k / step_k, group_rows = F::group_k / 4, run = rows < group_rows ? rows : group_rows;
+    const int within = step % block_steps;  // the block
+    const std::byte* from = block + static_cast<std::size_t>(within) * (layout::block_quants / block_steps);
     TEGULA_UNROLL
-    for (int g = 0; g < static_cast<int>(step_k) / F::group_k; ++g) {
-      const byte_scale scale = by.of[static_cast<int>(within) / F::group_k + g];
+    for (int field = 0; field < fields; ++field) {
+      const int first = step / block_steps * (F::block_k / 4) + field * stored + within * rows;  // tile row of the 256
       TEGULA_UNROLL
-      for (int r = g * group_rows; r < (g + 1) * group_rows; ++r) {
-        requantize_row<F, rotation>(rows, first + r, scale, bytes + r * tile_row_bytes);
+      for (int r = 0; r < rows; r += run) {
+        const byte_scale scale = by.of[first / group_rows + r / group_rows];
+        TEGULA_UNROLL
+        for (int i = r; i < r + run; ++i) {
+          requantize_row<F>(from, field * stored + i, scale, bytes + (first + i) * tile_row_bytes);
+        }
       }
     }
   }

@@ -18,7 +18,7 @@ struct row_pair {
     return block[i].sums32 + k / t::scale_k * block[i].rows * t::sums32_per_scale + k % t::scale_k / 32;
   }
   [[nodiscard]] TEGULA_INLINE const std::uint16_t* sum_pairs(int i, index_t k) const {
-    return block[i].pairs + k / t::scale_k * block[i].rows * t::pairs_per_scale;
+    return block[i].pairs32 + k / t::scale_k * block[i].rows * t::pairs_per_scale;
   }
 };
 

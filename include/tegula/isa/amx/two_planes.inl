@@ -27,8 +27,6 @@ struct plane_tiles {
   plane_scales scales;
 };
 
-TEGULA_INLINE vi32 in_both_halves(vi32 x) { return (x & 0xffff) | (x << 16); }
-
 // Makes the planes of a super-group, four tile rows a step.
 template <integer_scales F>
 struct plane_unpacker {
@@ -189,6 +187,8 @@ struct plane_kernel {
   using scales = plane_scales;
   using scratch = plane_scratch;
   using unpacker = plane_unpacker<F>;
+  static constexpr t::a_parts reads = t::traits<F>::has_min ? t::a_part::pairs32 : 0;
+  static constexpr bool alternates = t::traits<F>::has_min;  // between the parities
   static constexpr index_t unit_k = t::traits<F>::super_k, chunk = chunk_k / unit_k, rides = 4;
   static constexpr index_t unpack_steps(index_t) { return unit_k / 16; }
   static constexpr scales nothing{};
@@ -198,11 +198,11 @@ struct plane_kernel {
   TEGULA_INLINE static void multiply(const block_product&, const row_pair& a, index_t k, const tiles& b, scratch& s, index_t parity,
                                      const pending_unit<scales>& before, Ride& ride) {
     tile_load<4>(a.tile(0, k / 64));  // what both begin with: not every compiler finds that out
-    if (parity == 0) multiply_planes<F, 0>(a, k, b, s, before, ride);
+    if (!alternates || parity == 0) multiply_planes<F, 0>(a, k, b, s, before, ride);
     else multiply_planes<F, 1>(a, k, b, s, before, ride);
   }
   TEGULA_INLINE static void finish(scratch& s, index_t parity, const pending_unit<scales>& last) {
-    if (parity == 0) finish_planes<F, 0>(s);
+    if (!alternates || parity == 0) finish_planes<F, 0>(s);
     else finish_planes<F, 1>(s);
     plane_drain<F>(last, s).rows(0, 2 * tile_rows);
   }

@@ -4,12 +4,11 @@
 inline constexpr int lanes = 16;
 inline constexpr int max_rows = 8;  // 8 sums, 8 partial sums, 8 rows of C
 inline constexpr int wide_rows = 8;
-inline constexpr int packed_rows = 4;  // unpacking for so few would cost more than it saves
-inline constexpr index_t packed_rows_of_bytes = 16;
+constexpr index_t packed_rows(int bits, std::size_t) { return bits == 8 ? 16 : 4; }
 inline constexpr int exact_rows = 4;     // Zen 4 loads one zmm a cycle: 4 x 2 needs 6 for 8 products, 8 x 1 needs 9
 inline constexpr int exact_vectors = 2;  // of two panels
 inline constexpr int in_place_rows = 2;
-inline constexpr int byte_rows = 16;     // 16 sums
+inline constexpr int byte_rows = 16;  // 16 sums
 
 typedef std::uint32_t vu32 __attribute__((vector_size(4 * lanes)));
 typedef std::int32_t vi32 __attribute__((vector_size(4 * lanes)));
@@ -31,6 +30,20 @@ TEGULA_INLINE vf32 widen_halves(const void* halves) {
 }
 
 TEGULA_INLINE vi32 larger(vi32 a, vi32 b) { return vi32(_mm512_maskz_max_epi32(0xffff, __m512i(a), __m512i(b))); }
+
+// One instruction, which takes the number where the other operand is a quiet NaN. As a quant, NaN is the most negative integer.
+TEGULA_INLINE vi32 larger_magnitude(vi32 magnitude, vf32 x) {
+  constexpr int largest_magnitude = 0b1011;
+  return vi32(_mm512_maskz_range_ps(0xffff, __m512(magnitude), __m512(x), largest_magnitude));
+}
+class missed_nan {
+ public:
+  TEGULA_INLINE void look_at(vu32 bytes) { least_ = vu32(_mm512_min_epi8(__m512i(least_), __m512i(bytes))); }
+  [[nodiscard]] TEGULA_INLINE bool any() const { return _mm512_cmpeq_epi8_mask(__m512i(least_), _mm512_set1_epi8(-128)) != 0; }
+
+ private:
+  vu32 least_{};
+};
 
 TEGULA_INLINE vi32 larger_halves(vi32 a, vi32 b) {  // neighbours of a's 128 bits, then of b's
   return larger(vi32(_mm512_maskz_shuffle_i32x4(0xffff, __m512i(a), __m512i(b), 0x88)),
@@ -73,6 +86,13 @@ TEGULA_INLINE vi32 add_pairs(vi32 a, vi32 b) {
 TEGULA_INLINE vi32 add_quads(vi32 a, vi32 b, vi32 c, vi32 d) {
   return vi32(by_source(add_neighbours(add_neighbours(__m512i(a), __m512i(b)), add_neighbours(__m512i(c), __m512i(d)))));
 }
+// vpshufb under a mask: clang rewrites its intrinsic as a shift and two logical operations (seen in 19).
+TEGULA_INLINE vu32 upper_bytes(vu16 even, vu16 odd) {
+  const __m512i upper = _mm512_maskz_broadcast_i32x4(0xffff, _mm_setr_epi8(1, -1, 3, -1, 5, -1, 7, -1, 9, -1, 11, -1, 13, -1, 15, -1));
+  constexpr __mmask64 even_bytes = 0x5555555555555555;
+  asm("vpshufb %2, %1, %0%{%3%}" : "+v"(odd) : "v"(even), "v"(upper), "Yk"(even_bytes));
+  return vu32(odd);
+}
 
 template <class V>
 TEGULA_INLINE void leave_in_memory(V&) {}
@@ -88,12 +108,15 @@ TEGULA_INLINE vi32 add_pair_products(vi32 sum, vi32 a, vi32 b) {
 template <int MaxQuant, int Terms, int Offset = 0>
 struct partial_dot {
   static constexpr bool starts_at_offset = Offset != 0, offset_applied = false;
+  static constexpr bool splits_activations = false;
+  static constexpr int offset_k = 8;
   static constexpr int magnitude = Offset > MaxQuant - Offset ? Offset : MaxQuant - Offset;
   static constexpr int fitting = 32767 / (4 * 127 * magnitude);  // adds whose sum is below 2^15
   static constexpr bool fits_16_bits = 2 * fitting >= Terms / 4;
   static constexpr int steps = fits_16_bits && fitting < Terms / 4 ? fitting : Terms / 4, unscaled_steps = Terms / 4;
   vi32 sum{};
 
+  TEGULA_INLINE void start(vi32 offset) { sum = offset; }
   TEGULA_INLINE void add(vu32 quants, vu32 activations) {
     sum = vi32(_mm512_dpbusd_epi32(__m512i(sum), __m512i(quants), __m512i(activations)));
   }

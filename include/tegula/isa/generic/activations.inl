@@ -30,7 +30,7 @@ struct group_batch {
   index_t row[lanes], group[lanes];
 };
 
-// The largest magnitude of each group, as its bits: those of Inf and NaN are above all others.
+// The largest magnitude of each group, as its bits: those of Inf and NaN are above all others. (larger_magnitude may miss a NaN.)
 TEGULA_INLINE vi32 largest_magnitudes(const group_batch& batch) {
   vi32 largest[lanes];
   for (int g = 0; g < lanes; ++g) {
@@ -38,31 +38,84 @@ TEGULA_INLINE vi32 largest_magnitudes(const group_batch& batch) {
     TEGULA_UNROLL
     for (int i = 0; i < a_step; i += 2 * lanes) {
       TEGULA_UNROLL
-      for (int j = 0; j < 2; ++j) two[j] = larger(two[j], load<vi32>(batch.x[g] + i + j * lanes) & 0x7fffffff);
+      for (int j = 0; j < 2; ++j) two[j] = larger_magnitude(two[j], load<vf32>(batch.x[g] + i + j * lanes));
     }
     largest[g] = larger(two[0], two[1]);
   }
   return largest_lanes(largest);
 }
 
-// 256 floats to 256 quants, in rows of 64 that are `stride` apart, and the sums of every 8 of them.
-TEGULA_INLINE void quantize_group(const float* x, vf32 inverse, std::byte* quants, index_t stride, std::int32_t* sums8) {
-  const auto quant = [&](int i) TEGULA_LAMBDA_INLINE { return round_to_int(load<vf32>(x + i) * inverse); };
-  TEGULA_UNROLL
-  for (int i = 0; i < a_step; i += 16 * lanes) {
-    vi32 sums4[4];
-    TEGULA_UNROLL
-    for (int j = 0; j < 4; ++j) {
-      const int k = i + 4 * j * lanes;
-      const vu32 bytes = pack_bytes(quant(k), quant(k + lanes), quant(k + 2 * lanes), quant(k + 3 * lanes));
-      store(quants + k / 64 * stride + k % 64, bytes);
-      partial_dot<1, 4> ones;
-      ones.add(splat(0x01010101u), bytes);
-      sums4[j] = ones.total(vi32{});
-    }
-    store(sums8 + i / 8, add_pairs(sums4[0], sums4[1]));
-    store(sums8 + i / 8 + lanes, add_pairs(sums4[2], sums4[3]));
+// Where the quants of a group go: rows of 64 `stride` apart, as bytes and, unless null, as bf16.
+struct quant_rows {
+  std::byte *bytes, *bf16;
+  index_t stride;
+
+  TEGULA_INLINE static quant_rows of(const t::mutable_a_block& block, index_t row, index_t group) {
+    const auto at = [&](std::byte* tiles, index_t tile)
+                        TEGULA_LAMBDA_INLINE { return tiles + tile * block.tile_stride() + row * t::row_bytes; };
+    return {at(block.tiles, group * (a_step / 64)),
+            block.has(t::a_part::bf16_tiles) ? at(block.bf16_tiles, group * (a_step / 32)) : nullptr, block.tile_stride()};
   }
+};
+
+// 64 quants as bf16, two k-tiles of pairs (k, k + 16).
+TEGULA_INLINE void store_bf16(const vi32 (&quants)[64 / lanes], std::byte* rows, index_t stride) {
+  constexpr int half = 16 / lanes;
+  TEGULA_UNROLL
+  for (int v = 0; v < 2 * half; ++v) {
+    const int even = v / half * 2 * half + v % half;
+    store(rows + v / half * stride + v % half * 4 * lanes, (vu32(to_float(quants[even])) >> 16) | vu32(to_float(quants[even + half])));
+  }
+}
+
+// Sums of the bytes of each lane, each times 0 or 1.
+TEGULA_INLINE vi32 sum_quads(vu32 which, vu32 bytes) {
+  partial_dot<1, 4> dot;
+  dot.add(which, bytes);
+  return dot.total(vi32{});
+}
+
+// Where sums of the quants of a group go; null: nobody reads them.
+struct quant_sums {
+  std::int32_t *of16, *of8, *first_of16, *negative_of16;  // first: of those with k % 4 < 2
+};
+
+// 256 floats to quants, with their sums. Returns whether a NaN that larger_magnitude missed is among them; then
+// what it made is of no use.
+TEGULA_INLINE bool quantize_group(const float* x, vf32 inverse, const quant_rows& to, const quant_sums& sums) {
+  constexpr int vectors = a_step / 4 / lanes;
+  vi32 sums4[vectors], first_sums4[vectors] = {}, negative_sums4[vectors] = {};
+  missed_nan missed;
+  TEGULA_UNROLL
+  for (int tile = 0; tile < a_step / 64; ++tile) {
+    vi32 quants[64 / lanes];
+    TEGULA_UNROLL
+    for (int v = 0; v < 64 / lanes; ++v) quants[v] = round_to_int(load<vf32>(x + 64 * tile + v * lanes) * inverse);
+    TEGULA_UNROLL
+    for (int v = 0; v < 64 / lanes; v += 4) {
+      const vu32 bytes = pack_bytes(quants[v], quants[v + 1], quants[v + 2], quants[v + 3]);
+      store(to.bytes + tile * to.stride + v * lanes, bytes);
+      missed.look_at(bytes);
+      const int at = (tile * 64 / lanes + v) / 4;
+      sums4[at] = sum_quads(splat(0x01010101u), bytes);
+      if (sums.first_of16 != nullptr) first_sums4[at] = sum_quads(splat(0x00000101u), bytes);
+      if (sums.negative_of16 != nullptr) negative_sums4[at] = sum_quads((bytes >> 7) & 0x01010101u, bytes);
+    }
+    if (to.bf16 != nullptr) store_bf16(quants, to.bf16 + 2 * tile * to.stride, to.stride);
+  }
+  TEGULA_UNROLL
+  for (int i = 0; i < vectors; i += 4) {
+    const auto sums_of_16 = [&](const vi32(&of4)[vectors])
+                                TEGULA_LAMBDA_INLINE { return add_quads(of4[i], of4[i + 1], of4[i + 2], of4[i + 3]); };
+    store(sums.of16 + i / 4 * lanes, sums_of_16(sums4));
+    if (sums.first_of16 != nullptr) store(sums.first_of16 + i / 4 * lanes, sums_of_16(first_sums4));
+    if (sums.negative_of16 != nullptr) store(sums.negative_of16 + i / 4 * lanes, sums_of_16(negative_sums4));
+  }
+  if (sums.of8 != nullptr) {
+    TEGULA_UNROLL
+    for (int i = 0; i < vectors; i += 2) store(sums.of8 + i / 2 * lanes, add_pairs(sums4[i], sums4[i + 1]));
+  }
+  return missed.any();
 }
 
 // The middle two of every four 16-bit numbers change places.
@@ -71,64 +124,79 @@ TEGULA_INLINE vu32 swap_middle(vu32 halves) {
   const vu64 quads = vu64(halves), up = (quads & 0xffff0000u) << 16, down = (quads >> 16) & 0xffff0000u;
   return vu32((quads & 0xffff00000000ffffu) | up | down);
 }
+// Numbers that fit, as 16 bits each.
+TEGULA_INLINE vu32 to_halves(vi32 a, vi32 b) { return pack_halves(vu32(a) & 0xffffu, vu32(b) & 0xffffu); }
+// Sums of 32 as pairs (128 * high, low) of integers that bf16 holds.
+TEGULA_INLINE vu32 to_pairs(vi32 sums) {
+  const vf32 low = to_float(sums & 127);
+  return (vu32(to_float(sums) - low) >> 16) | vu32(low);
+}
 
-// The group sums of a batch: of 16, of 32, those of 32 as bf16 pairs (128 * high, low), both integers that bf16 holds, and integer_sums.
+// A part for a batch of groups, N numbers each and zeros behind them up to Stride; group g has the place at[g]. make(i) is a vector of
+// the batch's numbers from number i on.
+template <int N, int Stride = N, class T, class Make>
+TEGULA_INLINE void make_part(T* part, const index_t (&at)[lanes], Make make) {
+  alignas(64) T numbers[lanes][N];
+  for (int i = 0; i < lanes * N; i += 4 * lanes / static_cast<int>(sizeof(T))) store(numbers[0] + i, make(i));
+  for (int g = 0; g < lanes; ++g) {
+    T* to = part + at[g] * Stride;
+    __builtin_memcpy(to, numbers[g], sizeof numbers[g]);
+    if constexpr (Stride > N) __builtin_memset(to + N, 0, (Stride - N) * sizeof(T));
+  }
+}
+
+// The sums of the quants of a batch of groups, and the parts of a block that hold sums.
 struct group_sums {
-  alignas(64) std::int32_t of8[lanes][a_step / 8], of16[lanes][t::sums16_per_scale], of32[lanes][t::sums32_per_scale];
-  alignas(64) float sums16[lanes][t::sums16_per_scale];
-  alignas(64) float sums32[lanes][t::sums32_per_scale];
-  alignas(64) std::uint32_t pairs[lanes][t::sums32_per_scale];
-  alignas(64) std::int32_t offsets32[lanes][t::sums32_per_scale];
-  alignas(64) std::int16_t offsets8[lanes][a_step / 8], paired32[lanes][t::sums32_per_scale];
-  alignas(64) std::int32_t offset256[lanes];
+  alignas(64) std::int32_t of8[lanes][t::sums8_per_scale], of16[lanes][t::sums16_per_scale], first_of16[lanes][t::sums16_per_scale],
+      negative_of16[lanes][t::sums16_per_scale], of32[lanes][t::sums32_per_scale];
 
-  TEGULA_INLINE void convert() {
-    for (int i = 0; i < lanes * a_step / 8; i += 2 * lanes) {
-      const vi32 first = load<vi32>(of8[0] + i), second = load<vi32>(of8[0] + i + lanes), sum = add_pairs(first, second);
-      store(of16[0] + i / 2, sum);
-      store(sums16[0] + i / 2, to_float(sum));
-      store(offsets8[0] + i, halves(first * -32, second * -32));
-    }
-    for (int i = 0; i < lanes * t::sums32_per_scale; i += lanes) {
-      const vi32 sum = add_pairs(load<vi32>(of16[0] + 2 * i), load<vi32>(of16[0] + 2 * i + lanes));
-      const vf32 whole = to_float(sum), low = to_float(sum & 127);
-      store(of32[0] + i, sum);
-      store(sums32[0] + i, whole);
-      store(pairs[0] + i, (vu32(whole - low) >> 16) | vu32(low));
-      store(offsets32[0] + i, sum * -128);
-    }
-    for (int i = 0; i < lanes * t::sums32_per_scale; i += 2 * lanes)
-      store(paired32[0] + i, swap_middle(halves(load<vi32>(of32[0] + i), load<vi32>(of32[0] + i + lanes))));
-    vi32 sums128[2];
-    TEGULA_UNROLL
-    for (int i = 0; i < 2; ++i) {
-      const auto at = [&](int j) TEGULA_LAMBDA_INLINE { return load<vi32>(of32[0] + (4 * i + j) * lanes); };
-      sums128[i] = add_quads(at(0), at(1), at(2), at(3));
-    }
-    store(offset256, add_pairs(sums128[0], sums128[1]) * -128);
+  // Of group g, as far as the block's parts need them.
+  TEGULA_INLINE quant_sums of_group(int g, const t::mutable_a_block& block) {
+    return {of16[g], block.has(t::a_part::offsets8) ? of8[g] : nullptr, block.has(t::a_part::offsets16) ? first_of16[g] : nullptr,
+            block.has(t::a_part::negatives32) ? negative_of16[g] : nullptr};
   }
-  TEGULA_INLINE void store_group(int g, const t::mutable_a_block& block, index_t at) const {
-    __builtin_memcpy(block.sums16 + at * t::sums16_per_scale, sums16[g], sizeof sums16[g]);
-    __builtin_memcpy(block.sums32 + at * t::sums32_per_scale, sums32[g], sizeof sums32[g]);
-    std::uint16_t* to = block.pairs + at * t::pairs_per_scale;
-    __builtin_memcpy(to, pairs[g], sizeof pairs[g]);
-    __builtin_memset(to + 2 * t::sums32_per_scale, 0, (t::pairs_per_scale - 2 * t::sums32_per_scale) * sizeof *to);
-    t::integer_sums& sums = block.sums[at];
-    __builtin_memcpy(sums.offsets32, offsets32[g], sizeof offsets32[g]);
-    __builtin_memcpy(sums.offsets8, offsets8[g], sizeof offsets8[g]);
-    __builtin_memcpy(sums.sums32, paired32[g], sizeof paired32[g]);
-    sums.offset256 = offset256[g];
+  TEGULA_INLINE void make_parts(const t::mutable_a_block& block, const index_t (&at)[lanes]) {
+    namespace part = t::a_part;
+    const auto sums8 = [&](int i) TEGULA_LAMBDA_INLINE { return load<vi32>(of8[0] + i); };
+    const auto sums16 = [&](int i) TEGULA_LAMBDA_INLINE { return load<vi32>(of16[0] + i); };
+    const auto sums32 = [&](int i) TEGULA_LAMBDA_INLINE { return load<vi32>(of32[0] + i); };
+    for (int i = 0; i < lanes * t::sums32_per_scale; i += lanes) store(of32[0] + i, add_pairs(sums16(2 * i), sums16(2 * i + lanes)));
+    if (block.has(part::sums32))
+      make_part<t::sums32_per_scale>(block.sums32, at, [&](int i) TEGULA_LAMBDA_INLINE { return to_float(sums32(i)); });
+    if (block.has(part::offsets16))
+      make_part<2 * t::sums16_per_scale>(block.offsets16, at, [&](int i) TEGULA_LAMBDA_INLINE {
+        const vi32 first = load<vi32>(first_of16[0] + i / 2);
+        return (vu32(first * -32) & 0xffffu) | vu32(sums16(i / 2) - first) * -32u << 16;
+      });
+    if (block.has(part::negatives32))
+      make_part<t::sums32_per_scale>(block.negatives32, at, [&](int i) TEGULA_LAMBDA_INLINE {
+        return -add_pairs(load<vi32>(negative_of16[0] + 2 * i), load<vi32>(negative_of16[0] + 2 * i + lanes));
+      });
+    if (block.has(part::pairs32))
+      make_part<2 * t::sums32_per_scale, t::pairs_per_scale>(block.pairs32, at,
+                                                             [&](int i) TEGULA_LAMBDA_INLINE { return to_pairs(sums32(i / 2)); });
+    if (block.has(part::halves32))
+      make_part<t::sums32_per_scale>(block.halves32, at,
+                                     [&](int i) TEGULA_LAMBDA_INLINE { return swap_middle(to_halves(sums32(i), sums32(i + lanes))); });
+    if (block.has(part::offsets32))
+      make_part<t::sums32_per_scale>(block.offsets32, at, [&](int i) TEGULA_LAMBDA_INLINE { return sums32(i) * -128; });
+    if (block.has(part::offsets8))
+      make_part<t::sums8_per_scale>(block.offsets8, at,
+                                    [&](int i) TEGULA_LAMBDA_INLINE { return to_halves(sums8(i) * -32, sums8(i + lanes) * -32); });
+    if (block.has(part::offset256))
+      make_part<1>(block.offset256, at, [&](int) TEGULA_LAMBDA_INLINE {
+        const auto sums128 = [&](int i) TEGULA_LAMBDA_INLINE {
+          return add_quads(sums32(i), sums32(i + lanes), sums32(i + 2 * lanes), sums32(i + 3 * lanes));
+        };
+        return add_pairs(sums128(0), sums128(4 * lanes)) * -128;
+      });
   }
-
- private:
-  // Numbers that fit, as 16 bits each.
-  TEGULA_INLINE static vu32 halves(vi32 a, vi32 b) { return pack_halves(vu32(a) & 0xffffu, vu32(b) & 0xffffu); }
 };
 
-// The scales of a batch, their inverses, and which groups count as zeros.
+// The scales of a batch, their inverses, and which groups are not finite.
 struct batch_scales {
   alignas(64) float inverses[lanes], scales[lanes];
-  alignas(64) std::int32_t as_zeros[lanes];
+  alignas(64) std::int32_t of_no_number[lanes];
 
   TEGULA_INLINE explicit batch_scales(const group_batch& batch) {
     const vi32 largest = largest_magnitudes(batch), not_finite = largest >= 0x7f800000,
@@ -136,45 +204,30 @@ struct batch_scales {
     const vf32 max = vf32((~zero & largest) | (zero & std::bit_cast<std::int32_t>(1.f)));
     store(inverses, splat(127.f) / max);
     store(scales, (~zero & vi32(max * splat(1.f / 127.f))) | (not_finite & 0x7fc00000));
-    store(as_zeros, zero);
+    store(of_no_number, not_finite);
+  }
+
+  // Group g of the batch, read from `zeros` if it is not finite; then its scale is NaN.
+  TEGULA_INLINE void quantize(const group_batch& batch, int g, const float* zeros, const quant_rows& to, const quant_sums& sums) {
+    const float* x = of_no_number[g] != 0 ? zeros : batch.x[g];
+    while (quantize_group(x, splat(inverses[g]), to, sums)) {
+      x = zeros;
+      scales[g] = std::bit_cast<float>(0x7fc00000);
+    }
   }
 };
 
-// A group that counts as zeros is read as zeros, from `zeros`.
 TEGULA_INLINE void quantize_batch(group_batch& batch, const t::mutable_a_block& block, const float* zeros) {
-  const batch_scales of(batch);
+  batch_scales of(batch);
   group_sums sums;
+  index_t at[lanes];
   for (int g = 0; g < lanes; ++g) {
-    std::byte* quants = block.tiles + batch.group[g] * (a_step / 64) * block.tile_stride() + batch.row[g] * t::row_bytes;
-    quantize_group(of.as_zeros[g] != 0 ? zeros : batch.x[g], splat(of.inverses[g]), quants, block.tile_stride(), sums.of8[g]);
+    const quant_rows to = quant_rows::of(block, batch.row[g], batch.group[g]);
+    of.quantize(batch, g, zeros, to, sums.of_group(g, block));
+    at[g] = batch.group[g] * block.rows + batch.row[g];
+    block.scales[at[g]] = of.scales[g];
   }
-  sums.convert();
-  for (int g = 0; g < lanes; ++g) {
-    const index_t at = batch.group[g] * block.rows + batch.row[g];
-    block.scales[at] = of.scales[g];
-    sums.store_group(g, block, at);
-  }
-}
-
-// 32 quants as bf16 pairs (k, k + 16).
-TEGULA_INLINE void quants_to_bf16(const std::byte* quants, std::byte* pairs) {
-  typedef std::int8_t bytes __attribute__((vector_size(lanes)));
-  for (int i = 0; i < 16; i += lanes) {
-    const vf32 low = to_float(__builtin_convertvector(load<bytes>(quants + i), vi32));
-    const vf32 high = to_float(__builtin_convertvector(load<bytes>(quants + 16 + i), vi32));
-    store(pairs + 4 * i, (vu32(low) >> 16) | vu32(high));  // exact: the low halves are zero
-  }
-}
-
-// Fills the bf16 tiles of a block from its int8 tiles.
-TEGULA_NOINLINE inline void widen_tiles(const t::mutable_a_block& block, index_t int8_tiles) noexcept {
-  for (index_t i = 0; i < int8_tiles; ++i)
-    for (index_t r = 0; r < block.rows; ++r) {
-      const std::byte* quants = block.tiles + i * block.tile_stride() + r * t::row_bytes;
-      std::byte* pairs = block.bf16_tiles + 2 * i * block.tile_stride() + r * t::row_bytes;
-      quants_to_bf16(quants, pairs);
-      quants_to_bf16(quants + 32, pairs + block.tile_stride());
-    }
+  sums.make_parts(block, at);
 }
 
 // Row by row, so that A is read as one stream. The last batch repeats the last group until it is full.
@@ -195,7 +248,6 @@ TEGULA_NOINLINE void quantize_rows(matrix_view<const T> a, index_t first_row, co
     }
     quantize_batch(batch, block, zeros);
   }
-  if (block.bf16_tiles != nullptr) widen_tiles(block, groups * (a_step / 64));
 }
 
 // A k-tile of a row, 64 bytes, from its elements.

@@ -57,6 +57,9 @@ TEGULA_INLINE vi32 byte_of(vu32 words, int j) {
   else return vi32((words >> (8 * j)) & 0xffu);
 }
 
+// The low half of every lane in both its halves.
+TEGULA_INLINE vi32 in_both_halves(vi32 x) { return (x & 0xffff) | (x << 16); }
+
 // Byte `j` of every lane less `offset`, as a float: from the significand of 2^23 + byte.
 TEGULA_INLINE vf32 byte_to_float(vu32 words, int j, int offset) {
   return vf32(((words >> (8 * j)) & 0xffu) | 0x4b000000u) - (0x1p23f + static_cast<float>(offset));

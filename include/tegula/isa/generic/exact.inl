@@ -17,8 +17,12 @@ class a_rows {
     tiles_ = block.tiles + k0 / 64 * block.tile_stride() + first * t::row_bytes;
     scales_ = block.scales + row;
     sums32_ = block.sums32 + row * t::sums32_per_scale + group_;
-    sums16_ = block.sums16 + row * t::sums16_per_scale;
-    sums_ = block.sums + row;
+    offsets16_ = block.offsets16 + row * 2 * t::sums16_per_scale;
+    negatives32_ = block.negatives32 + row * t::sums32_per_scale + group_;
+    halves32_ = block.halves32 + row * t::sums32_per_scale;
+    offsets32_ = block.offsets32 + row * t::sums32_per_scale + group_;
+    offsets8_ = block.offsets8 + row * t::sums8_per_scale;
+    offset256_ = block.offset256 + row;
   }
 
   // Row 0's quants from k on, counted from k0, to the end of its 64; the next row's are row_bytes further.
@@ -27,22 +31,76 @@ class a_rows {
   [[nodiscard]] TEGULA_INLINE vf32 sum32(int m, std::size_t g) const {
     return splat(sums32_[static_cast<std::size_t>(m * t::sums32_per_scale) + g]);
   }
-  [[nodiscard]] TEGULA_INLINE vf32 sum16(int m, int g) const { return splat(sums16_[m * t::sums16_per_scale + g]); }
-  [[nodiscard]] TEGULA_INLINE vi32 sum_pair(int m, int pair) const { return vi32(splat_word(&sums_[m].sums32[2 * pair])); }
-  [[nodiscard]] TEGULA_INLINE vi32 offset32(int m, std::size_t g) const {
-    return vi32(splat_word(&sums_[m].offsets32[static_cast<std::size_t>(group_) + g]));
+  [[nodiscard]] TEGULA_INLINE vi32 sum_pair(int m, int pair) const {
+    return vi32(splat_word(&halves32_[m * t::sums32_per_scale + 2 * pair]));
   }
-  [[nodiscard]] TEGULA_INLINE vi32 offset256(int m) const { return vi32(splat_word(&sums_[m].offset256)); }
-  // In the low half of each lane; the high half is arbitrary.
-  [[nodiscard]] TEGULA_INLINE vi32 offset8(int m, int g) const { return vi32(splat_word(&sums_[m].offsets8[g])); }
+  [[nodiscard]] TEGULA_INLINE vi32 offset32(int m, std::size_t g) const {
+    return vi32(splat_word(&offsets32_[static_cast<std::size_t>(m * t::sums32_per_scale) + g]));
+  }
+  [[nodiscard]] TEGULA_INLINE vi32 offset256(int m) const { return vi32(splat_word(&offset256_[m])); }
+  [[nodiscard]] TEGULA_INLINE vi32 negatives32(int m, std::size_t g) const {
+    return vi32(splat_word(&negatives32_[static_cast<std::size_t>(m * t::sums32_per_scale) + g]));
+  }
+  // What an offset of 32 adds to the products of a few rows of a group of 16, as partial_dot starts from it. With Of = 8 in the low half
+  // of each lane, the high half is arbitrary; with Of = 16 in both.
+  template <int Of>
+  [[nodiscard]] TEGULA_INLINE vi32 offset(int m, int k) const {
+    if constexpr (Of == 8) return vi32(splat_word(&offsets8_[m * t::sums8_per_scale + k / 8]));
+    else return vi32(splat_word(&offsets16_[m * 2 * t::sums16_per_scale + k / 8]));
+  }
+
+  // MR rows whose 128 quants from k0 on are split by Dot, in `buffer`: for each 64 bytes two rows of bytes.
+  template <class Dot, int MR>
+  [[nodiscard]] TEGULA_INLINE a_rows split(std::byte* buffer) const {
+    for (int i = 0; i < 2 * MR; ++i) {
+      const std::byte* from = tiles_ + static_cast<std::size_t>(i / MR) * tile_stride_ + i % MR * t::row_bytes;
+      std::byte* to = buffer + 2 * i * t::row_bytes;
+      TEGULA_UNROLL
+      for (int j = 0; j < t::row_bytes; j += 4 * lanes) {
+        const auto parts = Dot::split(load<vu32>(from + j));
+        store(to + j, parts.magnitudes);
+        store(to + t::row_bytes + j, parts.flips);
+      }
+    }
+    a_rows rows = *this;
+    rows.tiles_ = buffer;
+    rows.tile_stride_ = 2 * MR * t::row_bytes;
+    return rows;
+  }
 
  private:
   const std::byte* tiles_;
   std::size_t tile_stride_;
-  const float *scales_, *sums32_, *sums16_;
-  const t::integer_sums* sums_;
+  const float *scales_, *sums32_;
+  const std::int16_t *halves32_, *offsets16_, *offsets8_;
+  const std::int32_t *offsets32_, *negatives32_, *offset256_;
   int group_;  // of 32 within the 256, where k0 stands
 };
+
+// What products with F read of A besides quants and scales.
+template <quant_format F>
+inline constexpr t::a_parts exact_parts = [] {
+  using dot = dot_of<F>;
+  t::a_parts parts = t::traits<F>::has_min ? integer_scales<F> ? t::a_part::halves32 : t::a_part::sums32 : 0;
+  if constexpr (F::offset != 0) {
+    if constexpr (integer_scales<F>) parts |= dot::offset_k == 8 ? t::a_part::offsets8 : t::a_part::offsets16;
+    else if (dot::splits_activations) parts |= t::a_part::negatives32;
+    else if (dot::starts_at_offset) parts |= t::a_part::offsets32;
+    else if (!dot::offset_applied) parts |= t::a_part::sums32;
+  }
+  return parts;
+}();
+
+// Four activations, in every lane, as Dot multiplies with them.
+template <class Dot>
+TEGULA_INLINE auto load_activations(const std::byte* quad) {
+  if constexpr (Dot::splits_activations) return typename Dot::split_bytes{splat_word(quad), splat_word(quad + t::row_bytes)};
+  else return splat_word(quad);
+}
+
+// From a row's quants to the next row's.
+template <quant_format F>
+inline constexpr int a_row_bytes = dot_of<F>::splits_activations ? 2 * t::row_bytes : t::row_bytes;
 
 // Dot products of a group: rows `row` .. of a block, quads of A from k on. At most Steps rows go to one chain of partial sums, which
 // start(partial, m, row in the group) starts and flush(m, v, partial) takes.
@@ -66,7 +124,7 @@ TEGULA_INLINE void group_dots(const a_rows& a, std::size_t k, const Weights& w, 
       for (int v = 0; v < Vectors; ++v) quants[v] = w.row(block, row + r, v);
       TEGULA_UNROLL
       for (int m = 0; m < MR; ++m) {
-        const vu32 activations = splat_word(quads + m * t::row_bytes + 4 * r);
+        const auto activations = load_activations<dot_of<F>>(quads + m * a_row_bytes<F> + 4 * r);
         TEGULA_UNROLL
         for (int v = 0; v < Vectors; ++v) partial[m][v].add(quants[v], activations);
       }
@@ -103,6 +161,24 @@ TEGULA_INLINE void for_each_group(Function function) {
   }
 }
 
+// Sums over a super-group are touched once a group: with 8 of them, partial sums get the registers.
+template <int MR, int Vectors, class V>
+TEGULA_INLINE void yield_register(V& sum) {
+  if constexpr (MR * Vectors >= 8) leave_in_memory(sum);
+}
+
+template <int MR, int Vectors, class V>
+TEGULA_INLINE void clear(V (&sums)[MR][Vectors]) {
+  TEGULA_UNROLL
+  for (int m = 0; m < MR; ++m) {
+    TEGULA_UNROLL
+    for (int v = 0; v < Vectors; ++v) {
+      sums[m][v] = V{};
+      yield_register<MR, Vectors>(sums[m][v]);
+    }
+  }
+}
+
 // Calls function(b) for the blocks of a super-group. Packed weights of a whole one are unrolled: what is read stands at constant
 // distances then, and few rows have no time for addresses.
 template <quant_format F, class Weights, class Function>
@@ -123,23 +199,6 @@ TEGULA_INLINE void for_each_block(std::size_t blocks, Function function) {
 template <integer_scales F, class Weights, int MR, int Vectors>
 TEGULA_INLINE void scaled_sums(const a_rows& a, const Weights& w, vi32 (&sums)[MR][Vectors]) {
   using dot = dot_of<F>;
-  if constexpr (F::offset != 0 && !dot::starts_at_offset) {  // sum of scale * offset * a: exact in float, below 2^24
-    static_assert(F::group_k == 16, "which group sums to use");
-    vf32 offsets[MR][Vectors] = {};
-    for_each_group<F, Weights>([&](int g) TEGULA_LAMBDA_INLINE {
-      TEGULA_UNROLL
-      for (int v = 0; v < Vectors; ++v) {
-        const vf32 scale = to_float(w.plain_scale(g, v));
-        TEGULA_UNROLL
-        for (int m = 0; m < MR; ++m) offsets[m][v] = fma(a.sum16(m, g), scale, offsets[m][v]);
-      }
-    });
-    TEGULA_UNROLL
-    for (int m = 0; m < MR; ++m) {
-      TEGULA_UNROLL
-      for (int v = 0; v < Vectors; ++v) sums[m][v] = round_to_int(offsets[m][v]) * -F::offset;
-    }
-  }
   for_each_group<F, Weights>([&](int g) TEGULA_LAMBDA_INLINE {
     vi32 scale[Vectors];
     TEGULA_UNROLL
@@ -147,11 +206,12 @@ TEGULA_INLINE void scaled_sums(const a_rows& a, const Weights& w, vi32 (&sums)[M
     group_dots<F, dot::steps, MR, Vectors>(
         a, static_cast<std::size_t>(F::group_k * g), w, 0, g * (F::group_k / 4),
         [&](dot& p, int m, int first) TEGULA_LAMBDA_INLINE {
-          if constexpr (dot::starts_at_offset) p.sum = a.offset8(m, (g * F::group_k + 4 * first) / 8);
+          static_assert(F::offset == 0 || F::offset == 32, "which offsets to use");
+          if constexpr (F::offset != 0) p.start(a.offset<dot::offset_k>(m, g * F::group_k + 4 * first));
         },
         [&](int m, int v, const dot& p) TEGULA_LAMBDA_INLINE {
           sums[m][v] = p.scaled(sums[m][v], scale[v]);
-          if constexpr (Weights::unpacked) leave_in_memory(sums[m][v]);
+          yield_register<MR, Vectors>(sums[m][v]);
         });
   });
 }
@@ -162,7 +222,8 @@ constexpr index_t c_column(int v) { return v / panel_vectors * c_stride + v % pa
 // C[MR][NR] += a super-group's products.
 template <integer_scales F, class Weights, int MR, int Vectors>
 TEGULA_INLINE void add_super(const a_rows& a, const Weights& w, std::size_t, float* c) {
-  vi32 sums[MR][Vectors] = {};
+  vi32 sums[MR][Vectors];
+  clear(sums);
   scaled_sums<F>(a, w, sums);
   TEGULA_UNROLL
   for (int v = 0; v < Vectors; ++v) {
@@ -184,29 +245,40 @@ TEGULA_INLINE void add_super(const a_rows& a, const Weights& w, std::size_t, flo
 }
 
 template <float_scales F, class Weights, int MR, int Vectors>
-TEGULA_INLINE void add_super(const a_rows& a, const Weights& w, std::size_t blocks, float* c) {
+TEGULA_INLINE void add_super(a_rows a, const Weights& w, std::size_t blocks, float* c) {
   using dot = dot_of<F>;
-  constexpr bool offset = F::offset != 0 && !dot::starts_at_offset && !dot::offset_applied;
-  vf32 results[MR][Vectors] = {};
+  alignas(64) std::byte split[dot::splits_activations ? 4 * MR * t::row_bytes : 1];
+  if constexpr (dot::splits_activations) a = a.split<dot, MR>(split);
+  constexpr bool offset = F::offset != 0 && !dot::starts_at_offset && !dot::offset_applied, has_min = t::traits<F>::has_min;
+  vf32 results[MR][Vectors];
+  clear(results);
   for_each_block<F, Weights>(blocks, [&](std::size_t b) TEGULA_LAMBDA_INLINE {
     vi32 sums[MR][Vectors] = {};
     group_dots<F, dot::unscaled_steps, MR, Vectors>(
         a, 32 * b, w, b, 0,
         [&](dot& p, int m, int first) TEGULA_LAMBDA_INLINE {
           if constexpr (dot::starts_at_offset)
-            if (Weights::row_shift(first) == 0) p.sum = a.offset32(m, b);
+            if (Weights::row_shift(first) == 0) p.start(a.offset32(m, b));
+          if constexpr (dot::splits_activations) p.start(a.negatives32(m, b));
         },
         [&](int m, int v, const dot& p) TEGULA_LAMBDA_INLINE { sums[m][v] = p.total(sums[m][v]); });
+    vf32 d[Vectors], minima[Vectors];
     TEGULA_UNROLL
     for (int v = 0; v < Vectors; ++v) {
-      const vf32 d = w.d(b, v);
+      d[v] = w.d(b, v);
+      if constexpr (has_min) minima[v] = w.m(b, v);
+    }
+    TEGULA_UNROLL
+    for (int m = 0; m < MR; ++m) {
+      vf32 a_sum;
+      if constexpr (offset || has_min) a_sum = a.sum32(m, b);
       TEGULA_UNROLL
-      for (int m = 0; m < MR; ++m) {
+      for (int v = 0; v < Vectors; ++v) {
         vf32 dots = to_float(sums[m][v]);
-        if constexpr (offset) dots = fma(a.sum32(m, b), splat(static_cast<float>(-F::offset)), dots);  // exact: below 2^24
-        results[m][v] = fma(dots, d, results[m][v]);
-        if constexpr (t::traits<F>::has_min) results[m][v] = fma(a.sum32(m, b), w.m(b, v), results[m][v]);
-        if constexpr (Weights::unpacked) leave_in_memory(results[m][v]);
+        if constexpr (offset) dots = fma(a_sum, splat(static_cast<float>(-F::offset)), dots);  // exact: below 2^24
+        results[m][v] = fma(dots, d[v], results[m][v]);
+        if constexpr (has_min) results[m][v] = fma(a_sum, minima[v], results[m][v]);
+        yield_register<MR, Vectors>(results[m][v]);
       }
     }
   });
@@ -224,13 +296,11 @@ TEGULA_INLINE void add_super(const a_rows& a, const Weights& w, std::size_t bloc
 // All of K straight from the packed panel.
 template <quant_format F, int MR>
 TEGULA_NOINLINE void exact_packed_kernel(const t::a_block& block, index_t row, const std::byte* panel, index_t K, float* c) noexcept {
-  constexpr int Vectors = MR <= wide_rows ? panel_vectors : 1;
   constexpr index_t super_k = t::traits<F>::super_k;
-  for (int vector = 0; vector < panel_vectors; vector += Vectors)
-    for (index_t s = 0; s < (K + super_k - 1) / super_k; ++s) {
-      const packed_weights<F, Vectors, (MR <= in_place_rows)> weights(super_group_at<F>(panel, s, K), vector);
-      add_super<F, decltype(weights), MR, Vectors>(a_rows(block, row, s * super_k), weights, weights.super().blocks, c + vector * lanes);
-    }
+  for (index_t s = 0; s < (K + super_k - 1) / super_k; ++s) {
+    const packed_weights<F, panel_vectors, (MR <= in_place_rows)> weights(super_group_at<F>(panel, s, K), 0);
+    add_super<F, decltype(weights), MR, panel_vectors>(a_rows(block, row, s * super_k), weights, weights.super().blocks, c);
+  }
 }
 
 // A chunk of K of one panel, or of as many as exact_vectors fill: super-groups first .. last - 1, unpacked, [panel][super-group].

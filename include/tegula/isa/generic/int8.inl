@@ -9,11 +9,16 @@ struct byte_chunk {
   index_t first_k, last_k;
 };
 
+using byte_dot = partial_dot<255, t::scale_k, 128>;
+
+// What these products read of A besides quants and scales.
+inline constexpr t::a_parts int8_parts = byte_dot::offset_applied ? 0 : t::a_part::offset256;
+
 // C[MR][NR] (rows of NR floats) += the chunk, whose bytes have Offset, 0 or 128, added. Registers: MR x panel_vectors sums, and of few rows
 // several of each, which hides a product's latency. Bound: the dot products, NR * K / (4 * lanes) a row.
 template <int MR, int Offset>
 TEGULA_NOINLINE void int8_kernel(const t::a_block& block, index_t first_row, const byte_chunk& w, float* c) noexcept {
-  using partial = partial_dot<255, t::scale_k, 128>;
+  using partial = byte_dot;
   constexpr int tile_rows = 64 / 4, outputs = MR * panel_vectors, chains = outputs <= 2 ? 4 : outputs <= 4 ? 2 : 1;
   constexpr std::uint32_t to_unsigned = (128 - Offset) * 0x01010101u;
   const t::byte_block* weights = w.blocks;

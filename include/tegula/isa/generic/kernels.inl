@@ -33,6 +33,13 @@ struct sparse_macrokernel_of {
 };
 
 struct generic_kernels {
+  // Which parts of A's quantized form a product reads.
+  template <quantized_format F, compute Mode>
+  static constexpr t::a_parts reads = [] {
+    if constexpr (Mode == compute::exact && quant_format<F>) return exact_parts<F>;
+    else return int8_parts;
+  }();
+
   template <class T>
   static void prepare(matrix_view<const T> a, index_t first_row, t::a_kind kind, const t::mutable_a_block& block) noexcept {
     if (kind == t::a_kind::int8) quantize_rows(a, first_row, block);

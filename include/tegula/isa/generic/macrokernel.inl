@@ -39,13 +39,19 @@ struct block_product {
   }
 };
 
-// All of K straight from the packed panels, in strips of up to packed_rows rows.
+// The most rows of A that read the packed panel, and how many at a time.
+template <quant_format F>
+inline constexpr index_t most_packed = packed_rows(t::traits<F>::bits, F::planes.size());
+template <quant_format F>
+inline constexpr int packed_strip = most_packed<F> < exact_rows ? static_cast<int>(most_packed<F>) : exact_rows;
+
+// All of K straight from the packed panels.
 template <quant_format F>
 TEGULA_INLINE void exact_from_packed(const block_product& p) {
   for (int i = 0; i < p.panels; ++i) {
     const std::byte* panel = p.panel + static_cast<std::size_t>(i) * t::panel_layout<F>::panel_bytes(p.K);
     p.for_each_block([&](const t::a_block& block, float* c) TEGULA_LAMBDA_INLINE {
-      for_each_strip<packed_rows, 1>(block.rows, [&](index_t m, auto mr) TEGULA_LAMBDA_INLINE {
+      for_each_strip<packed_strip<F>, 1>(block.rows, [&](index_t m, auto mr) TEGULA_LAMBDA_INLINE {
         exact_packed_kernel<F, mr()>(block, m, panel, p.K, c + i * c_stride + m * t::NR);
       });
     });
@@ -70,9 +76,8 @@ TEGULA_INLINE void exact_from_unpacked(const block_product& p) {
 
 template <quant_format F>
 TEGULA_NOINLINE void exact_macrokernel(const block_product& p) noexcept {
-  constexpr index_t most_packed = t::traits<F>::bits == 8 ? packed_rows_of_bytes : packed_rows;
-  if constexpr (packed_rows > 0)
-    if (p.rows() <= most_packed) return exact_from_packed<F>(p);
+  if constexpr (most_packed<F> > 0)
+    if (p.rows() <= most_packed<F>) return exact_from_packed<F>(p);
   if constexpr (exact_panels > 1)
     if (p.panels > 1) return exact_from_unpacked<F, exact_panels>(p);
   exact_from_unpacked<F, 1>(p);

@@ -9,10 +9,10 @@ TEGULA_NOINLINE void quantize_blocks(const float* weights, std::byte* blocks, in
     const index_t left = all - first < lanes ? all - first : index_t{lanes};
     group_batch batch;
     for (index_t i = 0; i < lanes; ++i) batch.x[i] = weights + (first + (i < left ? i : left - 1)) * a_step;
-    const batch_scales of(batch);
-    for (index_t i = 0; i < left; ++i, blocks += F::block_bytes) {
-      std::int32_t sums8[a_step / 8];
-      quantize_group(of.as_zeros[i] != 0 ? zeros : batch.x[i], splat(of.inverses[i]), blocks + F::quants_at, 64, sums8);
+    batch_scales of(batch);
+    for (int i = 0; i < left; ++i, blocks += F::block_bytes) {
+      alignas(64) std::int32_t sums16[t::sums16_per_scale];
+      of.quantize(batch, i, zeros, {blocks + F::quants_at, nullptr, 64}, {sums16, nullptr, nullptr, nullptr});
       __builtin_memcpy(blocks + F::d_at, &of.scales[i], sizeof(float));
     }
   }

@@ -13,45 +13,58 @@ struct byte_scale {
   vu16 factor, addend;
 };
 
-// The largest |weight| of a group as bits, which order like the numbers, NaN last.
+// The largest |weight| of groups, as bits, which order like the numbers, NaN last.
 template <quant_format F>
-TEGULA_INLINE vi32 reach(vf32 scale, vf32 minimum) {
-  constexpr int most = t::traits<F>::max_quant - F::offset, far = F::offset > most ? F::offset : most;
-  const auto magnitude = [&](vf32 x) TEGULA_LAMBDA_INLINE { return vi32(x) & 0x7fffffff; };
-  if constexpr (t::traits<F>::has_min) {  // and no offset
-    const vi32 low = magnitude(minimum), high = magnitude(fma(scale, splat(static_cast<float>(most)), minimum));
-    return larger(low, high);
-  } else {
-    return magnitude(scale * splat(static_cast<float>(far)));
+class weight_bound {
+  static constexpr int most = t::traits<F>::max_quant - F::offset, far = F::offset > most ? F::offset : most;
+  // No finite bound is below 2^-24 but 0, and with 2^-24 in its place nothing is divided by 0.
+  static constexpr float least = 0x1p-24f;
+
+ public:
+  // Group g of a block. A block's scale or minimum that is no finite number makes all its groups' so; the first group shows it, for which
+  // larger_magnitude is not asked.
+  TEGULA_INLINE void add(int g, vf32 scale, vf32 minimum) {
+    if constexpr (t::traits<F>::has_min) {  // and no offset
+      add(g, minimum);
+      add(g, fma(scale, splat(static_cast<float>(most)), minimum));
+    } else {
+      add(g, scale);
+    }
   }
-}
+  [[nodiscard]] TEGULA_INLINE vi32 bits() const {
+    const vi32 bound = larger(first_, others_);
+    return larger(t::traits<F>::has_min ? bound : vi32(vf32(bound) * splat(static_cast<float>(far))), vi32(splat(least)));
+  }
+
+ private:
+  TEGULA_INLINE void add(int g, vf32 weight) {
+    if (g == 0) first_ = larger(first_, vi32(weight) & 0x7fffffff);
+    else others_ = larger_magnitude(others_, weight);
+  }
+
+  vi32 first_{}, others_{};  // of first groups of blocks, of the others
+};
 
 // The unit of a column's bytes.
 class byte_unit {
  public:
-  // No finite bound is below 2^-24 but 0, and with 2^-24 in its place nothing is divided by 0. A bound that is Inf or NaN makes the
-  // scale NaN: it reaches its own column of C and no other.
-  TEGULA_INLINE explicit byte_unit(vi32 bound_bits)
-      : finite_(bound_bits < 0x7f800000), bound_(vf32(bound_bits)), inverse_(splat(127.f * 256) / bound_) {}
+  TEGULA_INLINE explicit byte_unit(vi32 bound_bits) : bound_(vf32(bound_bits)), inverse_(splat(127.f * 256) / bound_) {}
 
-  static constexpr std::int32_t least_bound = std::bit_cast<std::int32_t>(0x1p-24f);
-
-  [[nodiscard]] TEGULA_INLINE vf32 scale() const { return vf32(vi32(bound_ * splat(1.f / 127)) | ~finite_); }
+  // NaN for a bound that is Inf or NaN: so it reaches its own column of C and no other, whatever the column's bytes are.
+  [[nodiscard]] TEGULA_INLINE vf32 scale() const { return vf32(vi32(bound_ * splat(1.f / 127)) | (vi32(bound_) >= 0x7f800000)); }
 
   // Of a group; bytes come out with Offset added.
   template <quant_format F, int Offset>
   [[nodiscard]] TEGULA_INLINE byte_scale of(vf32 scale, vf32 minimum) const {
-    const vu16 factor = both_halves(in_units(scale));
+    const vu16 factor = vu16(in_both_halves(in_units(scale)));
     vi32 addend = vi32(splat((Offset << 8) + 128u));
     if constexpr (t::traits<F>::has_min) addend += in_units(minimum);
-    return {factor, both_halves(addend) - factor * static_cast<std::uint16_t>(F::offset)};
+    return {factor, vu16(in_both_halves(addend)) - factor * static_cast<std::uint16_t>(F::offset)};
   }
 
  private:
-  [[nodiscard]] TEGULA_INLINE vi32 in_units(vf32 x) const { return round_to_int(vf32(vi32(x * inverse_) & finite_)); }
-  [[nodiscard]] TEGULA_INLINE static vu16 both_halves(vi32 x) { return vu16((x & 0xffff) | (x << 16)); }
+  [[nodiscard]] TEGULA_INLINE vi32 in_units(vf32 x) const { return round_to_int(x * inverse_); }
 
-  vi32 finite_;
   vf32 bound_, inverse_;
 };
 
@@ -69,28 +82,37 @@ struct byte_scales {
     constexpr index_t super_blocks = t::traits<F>::super_blocks;
     const index_t first = k / F::block_k, last = end_of_256(K, k) / F::block_k;
     vf32 scales[t::scale_k / F::group_k], minima[t::scale_k / F::group_k];
-    vi32 bound = vi32(splat(static_cast<std::uint32_t>(byte_unit::least_bound)));
+    weight_bound<F> bound;
     for (index_t b = first; b < last; ++b) {
       const auto super = super_group_at<F>(panel, b / super_blocks, K);
       for_each_group<F>(super, static_cast<std::size_t>(b % super_blocks), vector,
                         [&](int g, vf32 scale, vf32 minimum) TEGULA_LAMBDA_INLINE {
                           scales[(b - first) * groups + g] = scale;
                           minima[(b - first) * groups + g] = minimum;
-                          bound = larger(bound, reach<F>(scale, minimum));
+                          bound.add(g, scale, minimum);
                         });
     }
-    const byte_unit unit(bound);
+    const byte_unit unit(bound.bits());
     for (index_t g = 0; g < (last - first) * groups; ++g) of[g] = unit.of<F, Offset>(scales[g], minima[g]);
     return unit.scale();
   }
 };
 
-// Tile row r of a block as bytes.
-template <quant_format F, class Shift = constant_shift>
+// Tile row r of a block as bytes. Quants of one plane go from their fields to 16 bits at once.
+template <quant_format F>
 TEGULA_INLINE void requantize_row(const std::byte* rows, int r, const byte_scale& by, std::byte* bytes) {
-  const vu32 quants = quant_row<F, 0, Shift>(rows, r);
-  const vu16 even = vu16(quants & 0x00ff00ffu) * by.factor + by.addend, odd = (vu16(quants) >> 8) * by.factor + by.addend;
-  store(bytes, (even >> 8) | (odd & std::uint16_t{0xff00}));
+  using layout = t::panel_layout<F>;
+  constexpr bool in_fields = F::planes.size() == 1;
+  constexpr int bits = in_fields ? F::planes[0].bits : 8, stored = static_cast<int>(layout::plane_rows(0));
+  const int field = in_fields ? r % layout::tile_rows / stored : 0;
+  const vu16 quants = [&]() TEGULA_LAMBDA_INLINE {
+    if constexpr (in_fields) return load<vu16>(rows + static_cast<std::size_t>(r / layout::tile_rows * stored + r % stored) * t::row_bytes);
+    else return vu16(quant_row<F>(rows, r));
+  }();
+  const auto requantized = [&](int first_bit) TEGULA_LAMBDA_INLINE {
+    return ((quants >> first_bit) & static_cast<std::uint16_t>((1 << bits) - 1)) * by.factor + by.addend;
+  };
+  store(bytes, upper_bytes(requantized(bits * field), requantized(8 + bits * field)));
 }
 
 // 256 of K, or what is left of it, of the columns of one vector.

@@ -71,7 +71,7 @@ template <integer_scales F>
 struct scale_words {
   vu32 words[F::scale_words];
 
-  TEGULA_INLINE scale_words(const super_group<F>& super, int vector) {
+  TEGULA_INLINE scale_words(super_group<F> super, int vector) {
     TEGULA_UNROLL
     for (int w = 0; w < F::scale_words; ++w) {
       words[w] = load<vu32>(super.words(0) + w * t::row_bytes + vector * lanes * 4);
@@ -110,7 +110,7 @@ class packed_weights {
   static constexpr int stored_rows = static_cast<int>(t::panel_layout<F>::plane_rows(0));
   static constexpr int chain_rows = in_place ? stored_rows : F::block_k / 4;
 
-  TEGULA_INLINE packed_weights(const super_group<F>& super, int first) : super_(super), first_(first) {
+  TEGULA_INLINE packed_weights(super_group<F> super, int first) : super_(super), first_(first) {
     if constexpr (integer_scales<F>) {
       TEGULA_UNROLL
       for (int v = 0; v < Vectors; ++v) {
@@ -164,27 +164,30 @@ struct unpacked_super {
   alignas(64) float d[blocks][t::NR], m[blocks][t::NR];
   const std::byte* quants;
 
-  TEGULA_NOINLINE void unpack(const super_group<F>& super) noexcept {
+  TEGULA_NOINLINE void unpack(super_group<F> super) noexcept {
     quants = holds_quants ? bytes : super.quants(0);
-    for (int v = 0; v < panel_vectors; ++v) {
-      const packed_weights<F, 1, false> packed(super, v);
-      const int column = v * lanes;
-      for (std::size_t b = 0; b < super.blocks; ++b) {
-        if constexpr (holds_quants) {
-          TEGULA_UNROLL
-          for (int r = 0; r < static_cast<int>(rows); ++r)
-            store(bytes + (b * rows + static_cast<std::size_t>(r)) * t::row_bytes + column * 4, packed.row(b, r, 0));
-        }
-        store(d[b] + column, packed.d(b, 0) * splat(1.f / (1 << quant_lift<F>)));
-        if constexpr (t::traits<F>::has_min) store(m[b] + column, packed.m(b, 0));
-      }
-      if constexpr (integer_scales<F>) {
+    const packed_weights<F, panel_vectors, false> packed(super, 0);
+    const auto store_all = [](void* row, auto vector) TEGULA_LAMBDA_INLINE {
+      TEGULA_UNROLL
+      for (int v = 0; v < panel_vectors; ++v) store(static_cast<std::byte*>(row) + v * lanes * 4, vector(v));
+    };
+    for (std::size_t b = 0; b < super.blocks; ++b) {
+      if constexpr (holds_quants) {
         TEGULA_UNROLL
-        for (int g = 0; g < t::traits<F>::groups; ++g) store(scales[g] + column, packed.scale(g, 0));
-        if constexpr (t::traits<F>::has_min) {
-          TEGULA_UNROLL
-          for (int p = 0; p < t::traits<F>::groups / 2; ++p) store(minima[p] + column, packed.minima(p, 0));
-        }
+        for (int r = 0; r < static_cast<int>(rows); ++r)
+          store_all(bytes + (b * rows + static_cast<std::size_t>(r)) * t::row_bytes,
+                    [&](int v) TEGULA_LAMBDA_INLINE { return packed.row(b, r, v); });
+      }
+      store_all(d[b], [&](int v) TEGULA_LAMBDA_INLINE { return packed.d(b, v) * splat(1.f / (1 << quant_lift<F>)); });
+      if constexpr (t::traits<F>::has_min) store_all(m[b], [&](int v) TEGULA_LAMBDA_INLINE { return packed.m(b, v); });
+    }
+    if constexpr (integer_scales<F>) {
+      TEGULA_UNROLL
+      for (int g = 0; g < t::traits<F>::groups; ++g) store_all(scales[g], [&](int v) TEGULA_LAMBDA_INLINE { return packed.scale(g, v); });
+      if constexpr (t::traits<F>::has_min) {
+        TEGULA_UNROLL
+        for (int p = 0; p < t::traits<F>::groups / 2; ++p)
+          store_all(minima[p], [&](int v) TEGULA_LAMBDA_INLINE { return packed.minima(p, v); });
       }
     }
   }
@@ -212,7 +215,9 @@ class unpacked_weights {
 
  private:
   [[nodiscard]] TEGULA_INLINE const unpacked_super<F>& super(int v) const { return super_[v / panel_vectors * stride_]; }
-  [[nodiscard]] TEGULA_INLINE std::size_t column(int v) const { return static_cast<std::size_t>((first_ + v) % panel_vectors * lanes); }
+  [[nodiscard]] TEGULA_INLINE std::size_t column(int v) const {
+    return static_cast<std::size_t>((Vectors < panel_vectors ? first_ + v : v % panel_vectors) * lanes);
+  }
 
   const unpacked_super<F>* super_;
   index_t stride_;

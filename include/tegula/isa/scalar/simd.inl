@@ -3,13 +3,13 @@
 // Included inside namespace tegula::scalar.
 
 inline constexpr int lanes = 4;
-inline constexpr int max_rows = 2;                  // of A a micro-kernel call
-inline constexpr int wide_rows = 0;                 // up to so many rows take the whole panel at once
-inline constexpr int packed_rows = 0;               // up to so many rows of A read the packed panel; for more it is unpacked first
-inline constexpr index_t packed_rows_of_bytes = 0;  // the same for quants of 8 bits, which are bytes as they are packed
-inline constexpr int exact_rows = 2;     // of A that an exact micro-kernel multiplies with unpacked weights
-inline constexpr int exact_vectors = 1;  // of columns that it takes
-inline constexpr int in_place_rows = 0;  // up to so many of the packed_rows leave quants where they stand in their bytes
+inline constexpr int max_rows = 2;   // of A a micro-kernel call
+inline constexpr int wide_rows = 0;  // up to so many rows take the whole panel at once
+// Up to so many rows of A read the packed panel, quants of so many bits in so many planes; for more it is unpacked first.
+constexpr index_t packed_rows(int, std::size_t) { return 0; }
+inline constexpr int exact_rows = 2;     // of A that an exact micro-kernel multiplies
+inline constexpr int exact_vectors = 1;  // of columns that it takes, of unpacked weights
+inline constexpr int in_place_rows = 0;  // up to so many of the packed rows leave quants where they stand in their bytes
 inline constexpr int byte_rows = 2;      // of A a micro-kernel call, where a sum lasts 256 of K and C stays in memory
 
 typedef std::uint32_t vu32 __attribute__((vector_size(4 * lanes)));
@@ -42,6 +42,13 @@ TEGULA_INLINE vi32 larger(vi32 a, vi32 b) {
   const vi32 first = a > b;
   return (first & a) | (~first & b);
 }
+// The larger of a magnitude and that of x, as bits. AVX-512 may pass over a NaN; then missed_nan finds it among the quants.
+TEGULA_INLINE vi32 larger_magnitude(vi32 magnitude, vf32 x) { return larger(magnitude, vi32(x) & 0x7fffffff); }
+
+struct missed_nan {
+  TEGULA_INLINE void look_at(vu32) {}
+  [[nodiscard]] static constexpr bool any() { return false; }
+};
 
 // Lane i: the largest lane of v[i].
 TEGULA_INLINE vi32 largest_lanes(const vi32 (&v)[lanes]) {
@@ -70,6 +77,9 @@ TEGULA_INLINE vi32 add_quads(vi32 a, vi32 b, vi32 c, vi32 d) {
   const vi32 ab = add_pairs(a, b), cd = add_pairs(c, d);
   return add_pairs(ab, cd);
 }
+
+// The upper byte of each half of a lane: those of `even` below those of `odd`.
+TEGULA_INLINE vu32 upper_bytes(vu16 even, vu16 odd) { return vu32((even >> 8) | (odd & std::uint16_t{0xff00})); }
 
 // `lanes` unsigned bytes, one a lane.
 TEGULA_INLINE vu32 widen_bytes(const void* p) {
@@ -101,8 +111,11 @@ struct partial_dot {
   static constexpr int unscaled_steps = Terms / 4;  // adds before total() must be called
   static constexpr bool starts_at_offset = false;   // true: a sum is started with what the offset adds to it
   static constexpr bool offset_applied = false;     // true: add() takes quant - offset by itself
+  static constexpr int offset_k = 16;               // of K, that start() takes an offset for, with integer scales
+  static constexpr bool splits_activations = false;  // true: rows of A are given to split() first; otherwise they are read as they are
   vi32 sum{};
 
+  TEGULA_INLINE void start(vi32 offset) { sum = add_pair_products(vi32{}, offset, vi32(splat(0x00010001u))); }
   TEGULA_INLINE void add(vu32 quants, vu32 activations) {
     for (int j = 0; j < 4; ++j) sum += vi32((quants >> (8 * j)) & 0xffu) * (vi32(activations << (24 - 8 * j)) >> 24);
   }

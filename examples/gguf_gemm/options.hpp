@@ -1,31 +1,24 @@
 // What the user asked for; filled by gguf_gemm.cpp, read by the rest.
 #pragma once
 
-#include <cstdint>
-#include <optional>
-#include <string>
-#include <vector>
-
 #include <tegula/tegula.hpp>
+
+#include "program/program.hpp"
 
 namespace gguf_gemm {
 
 namespace tg = tegula;
 
-struct options {
-  std::string path;
-  std::string tensor_regex;                   // empty: every tensor
+struct options : program::options {
   std::vector<tg::index_t> rows{1, 16, 512};  // the Ms, rows of activations
   std::optional<tg::isa> isa;                 // nothing: the best one
   tg::compute compute = tg::compute::exact;
-  int threads = 0;               // 0: as many as this process may use
   double min_seconds = 0.020;    // a product is repeated until it has been timed this long in total
   double max_nmse = 1e-3;        // a larger error is an error of the program
   std::uint64_t max_memory = 0;  // bytes for one matrix, its activations and results; 0: see memory_limit()
   std::uint64_t seed = 1;
-  bool list = false;
-  bool strict = false;              // an unsupported type is an error
-  std::optional<std::string> json;  // a path, or "-" for stdout
+  bool sparse = false;  // standard matrices are compressed, and multiplied in both forms
+  bool strict = false;  // an unsupported type is an error
 };
 
 // Twice the file, but not less than this: C of a usual M is larger than a small file.

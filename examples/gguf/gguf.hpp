@@ -1,5 +1,5 @@
 // A small, strict reader of GGUF files, versions 2 and 3 (little-endian): the list of tensors and the metadata.
-// It decodes no weights and writes no files.
+// It decodes no weights; writer.hpp writes files.
 //
 // Nothing in a file is trusted. Every size, count, offset and alignment is checked, in arithmetic that cannot overflow,
 // before it is used; what is wrong is a gguf::error that names the thing, the numbers and the byte. Reading a file
@@ -56,7 +56,15 @@ enum class value_type : std::uint32_t {
 struct metadata {
   std::string_view key;
   value_type type{};
-  std::uint64_t offset = 0;  // of the value, from the start of the file; checked to lie in it
+  std::uint64_t offset = 0;  // of the value, from the start of the file
+  std::uint64_t bytes = 0;   // of the value; [offset, offset + bytes) lies in the file
+};
+
+// An array among the metadata; its elements as they are in the file, checked to lie in it.
+struct array_view {
+  value_type element{};
+  std::uint64_t count = 0;
+  std::span<const std::byte> bytes;
 };
 
 class file {
@@ -74,6 +82,9 @@ class file {
   // The value of a metadata entry; nothing when there is no such key or it is of another type.
   std::optional<std::string_view> text(std::string_view key) const;
   std::optional<std::uint64_t> number(std::string_view key) const;  // of any unsigned type
+  std::optional<array_view> array(std::string_view key) const;
+  // The bytes of a value as they are in the file.
+  std::span<const std::byte> value(const metadata& entry) const noexcept;
 
   const std::byte* data(const tensor& t) const noexcept { return mapping_.data() + t.offset; }
   // Gives back the memory of a part of a tensor's bytes that has been read; see mapped_file::drop_pages.

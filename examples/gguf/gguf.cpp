@@ -85,6 +85,7 @@ metadata read_metadata(cursor& in, std::uint64_t index) {
   entry.type = read_value_type(in);
   entry.offset = in.position();
   skip_values(in, entry.type, 1, 0);
+  entry.bytes = in.position() - entry.offset;
   return entry;
 }
 
@@ -230,6 +231,21 @@ std::optional<std::uint64_t> file::number(std::string_view key) const {
   std::uint64_t value = 0;
   std::memcpy(&value, mapping_.data() + entry->offset, value_bytes[static_cast<std::size_t>(entry->type)]);
   return value;
+}
+
+std::optional<array_view> file::array(std::string_view key) const {
+  const metadata* const entry = find(key);
+  if (entry == nullptr || entry->type != value_type::array) return std::nullopt;
+  const std::span<const std::byte> bytes = value(*entry);
+  array_view result;
+  std::memcpy(&result.element, bytes.data(), sizeof result.element);
+  std::memcpy(&result.count, bytes.data() + sizeof result.element, sizeof result.count);
+  result.bytes = bytes.subspan(sizeof result.element + sizeof result.count);
+  return result;
+}
+
+std::span<const std::byte> file::value(const metadata& entry) const noexcept {
+  return {mapping_.data() + entry.offset, static_cast<std::size_t>(entry.bytes)};
 }
 
 std::string printable(std::string_view name) {

@@ -1,28 +1,30 @@
-// gguf_gemm: the command line, and the order of the work. reader: gguf.hpp; the job on a tensor: job.hpp; output: report.hpp.
+// gguf_gemm: the command line, and the order of the work. reader: gguf/gguf.hpp; the job on a tensor: job.hpp; output: report.hpp.
 #include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
 
 #include <array>
 #include <cstdio>
-#include <fstream>
 #include <map>
-#include <new>
-#include <regex>
 
-#include "gguf.hpp"
+#include "gguf/gguf.hpp"
 #include "job.hpp"
 #include "options.hpp"
 #include "report.hpp"
 
 namespace gguf_gemm {
-namespace {
 
-constexpr int success = 0, failure = 1, bad_usage = 2;
+using program::failure, program::print_file, program::prints_table, program::success, program::write_json;
+
+namespace {
 
 constexpr const char* description =
     "Multiplies activations by the weight matrices of a GGUF file with tegula, and prints how fast and how exact that was.\n"
     "\n"
     "Each matrix W (N x K, two dimensions) is packed, one at a time, and C[M,N] = A[M,K] * W^T is computed for each M of --m.\n"
-    "A is standard normal, from --seed, the same numbers for every matrix.\n"
+    "A is standard normal, from --seed, the same numbers for every matrix. A sparse matrix (of a file that gguf_prune --sparse\n"
+    "wrote, or compressed here: --sparse) is multiplied in its own form and decompressed and packed, in turn. Its line says how\n"
+    "much faster that is than dense, whether all bits of C are the same, its density (the share of weights that it holds) and\n"
+    "its bytes per weight.\n"
     "\n"
     "us       of the whole call of tg::gemm, quantizing A included; the fastest of as many runs as fit --min-time, so that\n"
     "         small matrices are read from cache\n"
@@ -36,7 +38,8 @@ constexpr const char* description =
 constexpr const char* exit_codes =
     "exit status: 0 if all that was asked for and is supported was multiplied, and was as exact as --max-nmse demands;\n"
     "1 for a file that is damaged or cannot be read, a matrix that needs more than --max-memory, an ISA that this machine\n"
-    "lacks, a larger error, or (with --strict) a matrix of an unsupported type; 2 for a wrong command line.\n"
+    "lacks, a larger error, a sparse product with other bits than the dense one, or (with --strict) a matrix of an unsupported type; 2 for "
+    "a wrong command line.\n"
     "Do not change the file while it is in use: it is mapped.";
 
 void add_options(CLI::App& app, options& o) {
@@ -46,10 +49,7 @@ void add_options(CLI::App& app, options& o) {
       {"exact", tg::compute::exact}, {"bf16", tg::compute::bf16}, {"requantized", tg::compute::requantized}};
 
   app.footer(exit_codes);
-  app.add_option("MODEL", o.path, "a GGUF file, version 2 or 3")->required();
-  app.add_flag("--list", o.list, "list the tensors and multiply nothing");
-  app.add_option("--tensor", o.tensor_regex, "only tensors with a match of this regular expression (ECMAScript) in their name")
-      ->type_name("REGEX");
+  program::add_options(app, o, "list the tensors and multiply nothing");
   app.add_option("--m", o.rows, "rows of activations, comma-separated")
       ->delimiter(',')
       ->check(CLI::Range(tg::index_t{1}, tg::index_t{1} << 20).description(""))
@@ -64,10 +64,6 @@ void add_options(CLI::App& app, options& o) {
          "requantized: only matrices of quantized types are multiplied; default: exact")
       ->check(CLI::IsMember(computes))
       ->type_name("");
-  app.add_option("--threads", o.threads, "0: as many as this process may use")
-      ->check(CLI::Range(0, 1024).description(""))
-      ->type_name("N")
-      ->capture_default_str();
   app.add_option_function<double>(
          "--min-time", [&o](double ms) { o.min_seconds = 1e-3 * ms; }, "milliseconds that a product is repeated for; default: 20")
       ->check(CLI::Range(0.0, 1e6).description(""))
@@ -79,38 +75,9 @@ void add_options(CLI::App& app, options& o) {
       ->type_name("MB");
   app.add_option("--max-nmse", o.max_nmse, "a larger NMSE is an error")->type_name("X")->capture_default_str();
   app.add_option("--seed", o.seed, "of A and of the sample that NMSE is computed of")->type_name("N")->capture_default_str();
+  app.add_flag("--sparse", o.sparse, "compress standard matrices too, where sparse matrices hold their type; F32 becomes BF16");
   app.add_flag("--strict", o.strict, "an unsupported type is an error");
-  app.add_option_function<std::string>(
-         "--json", [&o](const std::string& file) { o.json = file.empty() ? "-" : file; },
-         "write JSON to FILE, or, without FILE (stand last, then), to stdout instead of the table")
-      ->expected(0, 1)
-      ->type_name("[FILE]");
 }
-
-std::vector<const gguf::tensor*> select(const gguf::file& file, const options& o) {
-  std::vector<const gguf::tensor*> selected;
-  const std::regex pattern(o.tensor_regex);
-  for (const gguf::tensor& t : file.tensors()) {
-    if (o.tensor_regex.empty() || std::regex_search(t.name.begin(), t.name.end(), pattern)) selected.push_back(&t);
-  }
-  if (selected.empty() && !o.tensor_regex.empty()) {
-    throw std::runtime_error("--tensor " + o.tensor_regex + " matches none of the " + std::to_string(file.tensors().size()) +
-                             " tensors of " + o.path + "; --list shows them");
-  }
-  return selected;
-}
-
-void write_json(const options& o, const std::string& text) {
-  if (*o.json == "-") {
-    std::fputs(text.c_str(), stdout);
-    return;
-  }
-  std::ofstream out(*o.json, std::ios::binary);
-  out << text << std::flush;
-  if (!out) throw std::runtime_error("cannot write " + *o.json);
-}
-
-bool prints_table(const options& o) { return !o.json || *o.json != "-"; }
 
 std::string short_text(double number) {
   std::array<char, 32> text{};
@@ -138,21 +105,23 @@ int judge_outcomes(const options& o, const gguf::file& file, std::span<const out
         complain(result, p.kernel + ", M = " + std::to_string(p.M) + ": an NMSE of " + short_text(p.nmse) + " is above --max-nmse " +
                              short_text(o.max_nmse));
       }
+      if (p.sparse && !p.sparse->same_bits)
+        complain(result, p.sparse->kernel + ", M = " + std::to_string(p.M) + ": not the bits of " + p.kernel);
     }
   }
   return status;
 }
 
-int list_all(const gguf::file& file, const options& o, std::span<const gguf::tensor* const> tensors) {
+int list_all(const gguf::file& file, const options& o, std::span<const entry> entries) {
   if (prints_table(o)) {
     print_file(file);
-    print_list(tensors);
+    print_list(entries);
   }
-  if (o.json) write_json(o, list_json(file, o, tensors));
+  if (o.json) write_json(*o.json, list_json(file, o, entries));
   return success;
 }
 
-int multiply_all(const gguf::file& file, const options& o, std::span<const gguf::tensor* const> tensors) {
+int multiply_all(const gguf::file& file, const options& o, std::span<const entry> entries) {
   job work(file, o);
   std::vector<outcome> outcomes;
   {
@@ -160,27 +129,25 @@ int multiply_all(const gguf::file& file, const options& o, std::span<const gguf:
       print_file(file);
       std::printf("threads: %d, best ISA here: %s\n\n", work.threads(), tg::name_of(tg::best_isa()));
     }
-    const progress_bar bar(tensors.size());
+    const program::progress_bar bar(entries.size());
     std::optional<table> rows;
-    if (prints_table(o)) rows.emplace(tensors);
-    for (const gguf::tensor* t : tensors) {
-      bar.show(outcomes.size(), gguf::printable(t->name));
-      outcomes.push_back(work.run(*t));
+    if (prints_table(o)) rows.emplace(entries);
+    for (const entry& e : entries) {
+      bar.show(outcomes.size(), gguf::printable(e.tensor.name));
+      outcomes.push_back(work.run(e));
       bar.clear();
       if (rows) rows->print(outcomes.back());
     }
   }
   if (prints_table(o)) print_summary(file, outcomes);
-  if (o.json) write_json(o, outcomes_json(file, o, work.threads(), outcomes));
+  if (o.json) write_json(*o.json, outcomes_json(file, o, work.threads(), outcomes));
   return judge_outcomes(o, file, outcomes);
 }
 
 int run(const options& o) {
   const gguf::file file(o.path);
-  const std::vector<const gguf::tensor*> tensors = select(file, o);
-  const int status = o.list ? list_all(file, o, tensors) : multiply_all(file, o, tensors);
-  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) throw std::runtime_error("cannot write to stdout");
-  return status;
+  const std::vector<entry> entries = entries_of(file, program::select(file, o));
+  return o.list ? list_all(file, o, entries) : multiply_all(file, o, entries);
 }
 
 }  // namespace
@@ -191,19 +158,5 @@ int main(int argc, char** argv) {
   CLI::App app(description, "gguf_gemm");
   options o;
   add_options(app, o);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& problem) {
-    return app.exit(problem) == 0 ? success : bad_usage;
-  }
-  try {
-    return run(o);
-  } catch (const std::bad_alloc&) {
-    std::fprintf(stderr, "gguf_gemm: out of memory; choose fewer rows with --m, or smaller matrices with --tensor\n");
-  } catch (const std::regex_error& problem) {
-    std::fprintf(stderr, "gguf_gemm: --tensor %s is no regular expression: %s\n", o.tensor_regex.c_str(), problem.what());
-  } catch (const std::exception& problem) {
-    std::fprintf(stderr, "gguf_gemm: %s\n", problem.what());
-  }
-  return failure;
+  return program::run(app, argc, argv, "choose fewer rows with --m, or smaller matrices with --tensor", [&] { return run(o); });
 }
