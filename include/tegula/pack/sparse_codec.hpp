@@ -138,7 +138,6 @@ sparse_size measure_sparse_panel(const std::byte* packed, index_t K) {
   return size;
 }
 
-// And zeros up to a multiple of 64 bytes: what is saved has no byte of elsewhere.
 template <class F>
 void write_sparse_panel(const std::byte* packed, index_t K, std::byte* panel) {
   using layout = sparse_layout<F>;
@@ -157,7 +156,6 @@ void write_sparse_panel(const std::byte* packed, index_t K, std::byte* panel) {
     at += record_bytes<F>(tile, elements.kind(), elements.counts());
   });
   put_word(layout::tiles(K), tile_kind::sparse);
-  std::memset(panel + at, 0, round_up(at, std::size_t{row_bytes}) - at);
 }
 
 // Restores the packed panel.
@@ -190,7 +188,7 @@ template <class F>
 const char* why_no_sparse_panel(const std::byte* panel, std::size_t bytes, index_t columns, index_t K, std::size_t& nonzeros) {
   using layout = sparse_layout<F>;
   using mask_type = typename layout::mask;
-  if (bytes < layout::records_at(K) || bytes > round_up(max_sparse_panel, std::size_t{row_bytes})) return "its tile words do not fit";
+  if (bytes < layout::records_at(K) || bytes > max_sparse_panel) return "its tile words do not fit";
   const char* problem = nullptr;
   std::size_t at = layout::records_at(K);
   for_each_sparse_tile<F>(K, [&](const sparse_tile& tile) {
@@ -219,7 +217,7 @@ const char* why_no_sparse_panel(const std::byte* panel, std::size_t bytes, index
     if (at != end) return void(problem = "a tile has another number of values than its masks say");
     nonzeros += counts.all();
   });
-  if (problem == nullptr && round_up(at, std::size_t{row_bytes}) != bytes) problem = "its records end elsewhere";
+  if (problem == nullptr && at != bytes) problem = "its records end elsewhere";
   return problem;
 }
 
