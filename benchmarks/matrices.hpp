@@ -70,6 +70,31 @@ byte_vector random_weights(tg::index_t N, tg::index_t K) {
   return repeated(random_blocks<F>(distinct_rows, K), static_cast<std::size_t>(N) * tg::source_row_bytes<F>(K));
 }
 
+// Makes weights zero as sparse matrices drop them, each with probability `sparsity`.
+template <tg::sparse_format F>
+void prune(byte_vector& blocks, double sparsity) {
+  std::mt19937_64 random(3);
+  std::bernoulli_distribution dropped(sparsity);
+  if constexpr (tg::float_format<F>) {
+    for (std::size_t i = 0; i < blocks.size(); i += sizeof(typename F::element))
+      if (dropped(random)) std::memset(&blocks[i], 0, sizeof(typename F::element));
+  } else {
+    for (std::size_t block = 0; block < blocks.size(); block += static_cast<std::size_t>(F::block_bytes))
+      for (int k = 0; k < F::block_k; ++k) {
+        if (!dropped(random)) continue;
+        if constexpr (tg::byte_format<F>) {
+          blocks[block + static_cast<std::size_t>(F::quants_at + k)] = 0;
+        } else {
+          constexpr tg::bit_plane plane = F::planes[0];
+          const tg::bit_position at = plane.position(k);
+          unsigned char& byte = blocks[block + static_cast<std::size_t>(at.byte)];
+          const int field = ((1 << plane.bits) - 1) << at.shift, zero = tg::detail::sparse_rows<F>::zero ^ plane.flip;
+          byte = static_cast<unsigned char>((byte & ~field) | (zero << at.shift & field));
+        }
+      }
+  }
+}
+
 // A[M, K].
 inline std::vector<float> random_activations(tg::index_t M, tg::index_t K) {
   std::vector<float> values(static_cast<std::size_t>(distinct_rows * K));

@@ -1,7 +1,8 @@
 // Products of weights of one type (-DTYPE=q4_k) for the cycle model: each case is two counted regions, <i>.a in which A is quantized and
 // <i>.c in which C = A W^T is computed, where i is the case's place on the command line.
 //
-//   gemm MODE:ISA:M:N:K...     MODE as compute has them; ISA as isa has them, or auto: what gemm() takes by itself
+//   gemm MODE:ISA:M:N:K[:sparse]...     MODE as compute has them; ISA as isa has them, or auto: what gemm() takes by itself;
+//                                       sparse: half of the weights are zeros, and W is a sparse matrix
 //
 // Prints a line per case: what ran ("q4_k amx exact").
 #include <algorithm>
@@ -18,17 +19,20 @@ namespace tg = tegula;
 using format = tg::TYPE;
 
 [[noreturn]] void fail(const char* text) {
-  std::fprintf(stderr, "gemm: %s: want MODE:ISA:M:N:K\n", text);
+  std::fprintf(stderr, "gemm: %s: want MODE:ISA:M:N:K[:sparse], sparse of a type that sparse matrices hold\n", text);
   std::exit(2);
 }
 
 struct gemm_case {
   tg::gemm_options options;
   tg::index_t M, N, K;
+  bool sparse;
 
   explicit gemm_case(const char* text) {
-    char mode[16], isa[16];
-    if (std::sscanf(text, "%15[^:]:%15[^:]:%td:%td:%td", mode, isa, &M, &N, &K) != 5) fail(text);
+    char mode[16], isa[16], storage[8] = "";
+    if (std::sscanf(text, "%15[^:]:%15[^:]:%td:%td:%td:%7s", mode, isa, &M, &N, &K, storage) < 5) fail(text);
+    sparse = std::string(storage) == "sparse";
+    if (sparse ? !tg::sparse_format<format> : *storage != '\0') fail(text);
     for (int how = 0; how < static_cast<int>(tg::compute::auto_); ++how)  // the last one, and no mode of its own
       if (std::string(tg::name_of(tg::compute{how})) == mode) options.compute = tg::compute{how};
     for (const tg::isa which : tg::all_isas)
@@ -37,10 +41,21 @@ struct gemm_case {
   }
 };
 
+tg::packed_matrix<format> made(tg::index_t N, tg::index_t K, const tg::packed_matrix<format>&) {
+  return tg::pack<format>(bench::random_weights<format>(N, K).data(), {.N = N, .K = K});
+}
+template <tg::sparse_format F>
+tg::sparse_matrix<F> made(tg::index_t N, tg::index_t K, const tg::sparse_matrix<F>&) {
+  auto blocks = bench::random_weights<F>(N, K);
+  bench::prune<F>(blocks, 0.5);
+  return tg::compress<F>(blocks.data(), {.N = N, .K = K});
+}
+
 // Made once for cases in a row that can share them: most of an emulated run would go into random numbers.
-const tg::packed_matrix<format>& weights(tg::index_t N, tg::index_t K) {
-  static tg::packed_matrix<format> kept;
-  if (kept.rows() != N || kept.cols() != K) kept = tg::pack<format>(bench::random_weights<format>(N, K).data(), {.N = N, .K = K});
+template <class Matrix>
+const Matrix& weights(tg::index_t N, tg::index_t K) {
+  static Matrix kept;
+  if (kept.rows() != N || kept.cols() != K) kept = made(N, K, kept);
   return kept;
 }
 
@@ -54,8 +69,9 @@ tg::matrix_view<const float> activations(tg::index_t M, tg::index_t K) {
   return {kept.data(), M, K};
 }
 
+template <class Matrix>
 void run(const gemm_case& g, const std::string& label) {
-  const auto& w = weights(g.N, g.K);
+  const Matrix& w = weights<Matrix>(g.N, g.K);
   const auto a = activations(g.M, g.K);
   std::vector<float> c(static_cast<std::size_t>(g.M * g.N));
   tg::quantized_activations quantized(g.M, w, *g.options.compute);
@@ -70,8 +86,14 @@ void run(const gemm_case& g, const std::string& label) {
   std::puts(std::string(tg::last_kernel()).c_str());
 }
 
+void run_any(const gemm_case& g, const std::string& label) {
+  if constexpr (tg::sparse_format<format>)
+    if (g.sparse) return run<tg::sparse_matrix<format>>(g, label);
+  run<tg::packed_matrix<format>>(g, label);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  for (int i = 1; i < argc; ++i) run(gemm_case(argv[i]), std::to_string(i - 1));
+  for (int i = 1; i < argc; ++i) run_any(gemm_case(argv[i]), std::to_string(i - 1));
 }

@@ -35,8 +35,15 @@ RECORDED_FLOATS = {
     "exact": [("avx512", 512, 64), ("avx512", 1, 64), ("avx2", 512, 64), ("avx2", 1, 64)],
     "bf16": [("amx", 512), ("amx", 128)],
 }
+# Sparse matrices, half of whose weights are zeros: of these types, in this mode.
+RECORDED_SPARSE = {
+    "bf16": ("bf16", [("amx", 128), ("amx", 32), ("amx", 1)]),
+    "q8_256": ("exact", [("amx", 128), ("amx", 32), ("amx", 1)]),
+    "q4_0": ("exact", [("amx", 128)]),
+}
 MODES = tuple(RECORDED)
 
+# type: as the library names it, or "bf16 sparse"
 Kernel = collections.namedtuple("Kernel", "type mode isa m n k", defaults=(512, 2048))
 # cycles: {"perfect", "serial", "phases", "product"}; busy: TMUL in the tile loop, percent, or None; ran: what last_kernel() said
 Result = collections.namedtuple("Result", "cycles resources busy ran unknown")
@@ -48,7 +55,7 @@ def name(kernel):
 
 def parse(text):
     """The kernel of a name()."""
-    weights, mode, isa, shape = text.split(" ")
+    weights, mode, isa, shape = text.rsplit(" ", 3)
     return Kernel(weights, mode, isa, *map(int, shape.split("x")))
 
 
@@ -74,12 +81,14 @@ def bytes_per_weight(weights):
 
 def recorded():
     """The kernels whose bounds are recorded."""
-    return [Kernel(weights, mode, *shape) for weights in types()
-            for mode, shapes in (RECORDED_FLOATS if weights in FLOATS else RECORDED).items() for shape in shapes]
+    dense = [Kernel(weights, mode, *shape) for weights in types()
+             for mode, shapes in (RECORDED_FLOATS if weights in FLOATS else RECORDED).items() for shape in shapes]
+    return dense + [Kernel(f"{weights} sparse", mode, *shape) for weights, (mode, shapes) in RECORDED_SPARSE.items() for shape in shapes]
 
 
 def build(weights):
-    """The program with a type's kernels; kept for as long as the preprocessed source stays the same."""
+    """The program with a type's kernels, dense and sparse; kept for as long as the preprocessed source stays the same."""
+    weights = weights.split(" ")[0]
     if not shutil.which(COMPILER):
         raise Missing(f"{COMPILER} is not installed: apt-get install clang-19")
     command = [COMPILER, *FLAGS, f"-DTYPE={weights}", "-I", INCLUDE, HERE / "gemm.cpp"]
@@ -105,7 +114,14 @@ def count(weights, kernels):
 
 def case(kernel):
     """A kernel as an argument of gemm.cpp."""
-    return f"{kernel.mode}:{kernel.isa}:{kernel.m}:{kernel.n}:{kernel.k}"
+    return f"{kernel.mode}:{kernel.isa}:{kernel.m}:{kernel.n}:{kernel.k}" + (":sparse" if kernel.type.endswith(" sparse") else "")
+
+
+def expansion(weights, mode):
+    """What expanding 16 rows of 64 bytes of a sparse panel takes on AMX, apart from all else, in cycles; values and masks are in L1."""
+    program, [(_, product, _)] = count(f"{weights} sparse", [Kernel(f"{weights} sparse", mode, "amx", 16)])
+    alone = [e for e in executed(product, program) if re.search("expand_units|unpack_unit.*sparse", e.function)]
+    return 16 * bounds(alone, Table()).perfect / sum(e.times for e in alone if e.text.startswith("vpexpand"))
 
 
 def measure(weights, kernels):

@@ -75,10 +75,12 @@ inline constexpr index_t vector_rows<F> = traits<F>::has_min || traits<F>::bits 
 template <byte_format F>
 inline constexpr index_t vector_rows<F> = 1;
 
-// Only in exact mode, where they compute the same bits: a result must not depend on M.
-template <block_format F, compute Mode>
+// Only in exact mode, where they compute the same bits: a result must not depend on M. Sparse bytes are expanded between the products of
+// tiles, which then cost nothing.
+template <block_format F, compute Mode, bool Sparse>
 constexpr isa isa_for_rows(isa best, index_t M) {
-  return best == isa::amx && Mode == compute::exact && M <= vector_rows<F> ? isa::avx512 : best;
+  const bool few = M <= vector_rows<F> && !(Sparse && byte_format<F>);
+  return best == isa::amx && Mode == compute::exact && few ? isa::avx512 : best;
 }
 
 // Activations made for requantized mode or while AMX was capped lack what tiles read in exact mode.
@@ -260,7 +262,7 @@ void run_product(const quantized_activations& a, const W& w, matrix_view<T> c, c
                  const gemm_options& options) {
   using F = typename W::format;
   constexpr bool sparse = is_sparse<W>;
-  const isa best = resolve_isa(options.isa), for_rows = options.isa ? best : isa_for_rows<F, Mode>(best, a.rows());
+  const isa best = resolve_isa(options.isa), for_rows = options.isa ? best : isa_for_rows<F, Mode, sparse>(best, a.rows());
   with_kernels(isa_for_storage<sparse>(isa_for_parts<F, Mode>(for_rows, a.store())), [&](auto kernels) {
     if (c.rows() == 0 || c.cols() == 0) return;
     last_kernel_name = kernel_name<F, sparse, decltype(kernels)::template runs<F, Mode>, Mode>.data();

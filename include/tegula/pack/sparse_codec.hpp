@@ -28,7 +28,7 @@ class tile_elements {
           for (element& e : of_[r]) e ^= rows_of::zero;
     }
     for (std::size_t r = 0; r < rows_; ++r)
-      for (const element e : of_[r]) count_ += e != 0;
+      for (const element e : of_[r]) counts_.of[r % 2] += e != 0;
   }
   // From a record that is not full.
   tile_elements(const tile_record& record, const sparse_tile& tile) : rows_(static_cast<std::size_t>(tile.rows)) {
@@ -37,27 +37,26 @@ class tile_elements {
     for (std::size_t r = 0; r < rows_; ++r) {
       typename layout::mask mask = 0;
       if (record.kind == tile_kind::sparse) std::memcpy(&mask, masks + r * sizeof mask, sizeof mask);
-      for (int e = 0; e < layout::elements; ++e)
-        of_[r][e] = in_mask(mask, e) ? value(values, static_cast<std::size_t>(record.end - values), count_++) : element{0};
+      for (int e = 0; e < layout::elements; ++e) of_[r][e] = in_mask(mask, e) ? value(values, r) : element{0};
     }
   }
 
-  [[nodiscard]] std::size_t count() const noexcept { return count_; }
+  [[nodiscard]] const value_counts& counts() const noexcept { return counts_; }
   [[nodiscard]] tile_kind kind() const noexcept {
-    return count_ == 0 ? tile_kind::empty : count_ == rows_ * layout::elements ? tile_kind::full : tile_kind::sparse;
+    const std::size_t count = counts_.all();
+    return count == 0 ? tile_kind::empty : count == rows_ * layout::elements ? tile_kind::full : tile_kind::sparse;
   }
 
   void write_masks_and_values(std::byte* to) const noexcept {
     std::byte* values = to + rows_ * sizeof(typename layout::mask);
-    const std::size_t bytes = layout::value_bytes(count_);
-    std::memset(values, 0, bytes);
-    std::size_t at = 0;
+    std::memset(values, 0, layout::value_bytes(counts_));
+    value_counts put;
     for (std::size_t r = 0; r < rows_; ++r) {
       typename layout::mask mask = 0;
       for (int e = 0; e < layout::elements; ++e) {
         if (of_[r][e] == 0) continue;
         mask |= typename layout::mask{1} << mask_bit<rows_of::element_bytes>(e);
-        put_value(values, bytes, at++, of_[r][e]);
+        put_value(values, put, r, of_[r][e]);
       }
       std::memcpy(to + r * sizeof mask, &mask, sizeof mask);
     }
@@ -78,31 +77,35 @@ class tile_elements {
 
  private:
   static bool in_mask(typename layout::mask mask, int e) noexcept { return (mask >> mask_bit<rows_of::element_bytes>(e) & 1u) != 0; }
-  static element value(const std::byte* values, std::size_t bytes, std::size_t i) noexcept {
+  // The next value, which belongs to row r.
+  element value(const std::byte* values, std::size_t r) noexcept {
     if constexpr (rows_of::nibbles) {
-      return i < bytes ? static_cast<element>(values[i]) & 15u : static_cast<element>(values[i - bytes]) >> 4;
+      return static_cast<element>(values[counts_.of[r % 2]++]) >> (r % 2 * 4) & 15u;
     } else {
       element e;
-      std::memcpy(&e, values + i * sizeof e, sizeof e);
+      std::memcpy(&e, values + counts_.all() * sizeof e, sizeof e);
+      ++counts_.of[r % 2];
       return e;
     }
   }
-  static void put_value(std::byte* values, std::size_t bytes, std::size_t i, element e) noexcept {
-    if constexpr (rows_of::nibbles) values[i < bytes ? i : i - bytes] |= static_cast<std::byte>(i < bytes ? e : e << 4);
-    else std::memcpy(values + i * sizeof e, &e, sizeof e);
+  static void put_value(std::byte* values, value_counts& put, std::size_t r, element e) noexcept {
+    if constexpr (rows_of::nibbles) values[put.of[r % 2]] |= static_cast<std::byte>(e << (r % 2 * 4));
+    else std::memcpy(values + put.all() * sizeof e, &e, sizeof e);
+    ++put.of[r % 2];
   }
 
   element of_[sparse_tile_rows][layout::elements];
-  std::size_t rows_, count_ = 0;
+  std::size_t rows_;
+  value_counts counts_;
 };
 
 // Bytes of a tile's record, side fields aside.
 template <class F>
-constexpr std::size_t record_bytes(const sparse_tile& tile, tile_kind kind, std::size_t count) {
+constexpr std::size_t record_bytes(const sparse_tile& tile, tile_kind kind, const value_counts& counts) {
   using layout = sparse_layout<F>;
   if (kind == tile_kind::empty) return 0;
   if (kind == tile_kind::full) return tile.stored_bytes;
-  return static_cast<std::size_t>(tile.rows) * sizeof(typename layout::mask) + layout::value_bytes(count);
+  return static_cast<std::size_t>(tile.rows) * sizeof(typename layout::mask) + layout::value_bytes(counts);
 }
 
 // A packed panel of weights that are zero, the scales too.
@@ -129,13 +132,12 @@ sparse_size measure_sparse_panel(const std::byte* packed, index_t K) {
   sparse_size size{layout::records_at(K), 0};
   for_each_sparse_tile<F>(K, [&](const sparse_tile& tile) {
     const tile_elements<F> elements(packed + tile.stored_at, tile.rows);
-    size.bytes += tile.side_bytes + record_bytes<F>(tile, elements.kind(), elements.count());
-    size.nonzeros += elements.count();
+    size.bytes += tile.side_bytes + record_bytes<F>(tile, elements.kind(), elements.counts());
+    size.nonzeros += elements.counts().all();
   });
   return size;
 }
 
-// And zeros up to a multiple of 64 bytes: what is saved has no byte of elsewhere.
 template <class F>
 void write_sparse_panel(const std::byte* packed, index_t K, std::byte* panel) {
   using layout = sparse_layout<F>;
@@ -151,10 +153,9 @@ void write_sparse_panel(const std::byte* packed, index_t K, std::byte* panel) {
     at += tile.side_bytes;
     if (elements.kind() == tile_kind::full) std::memcpy(panel + at, packed + tile.stored_at, tile.stored_bytes);
     if (elements.kind() == tile_kind::sparse) elements.write_masks_and_values(panel + at);
-    at += record_bytes<F>(tile, elements.kind(), elements.count());
+    at += record_bytes<F>(tile, elements.kind(), elements.counts());
   });
   put_word(layout::tiles(K), tile_kind::sparse);
-  std::memset(panel + at, 0, round_up(at, std::size_t{row_bytes}) - at);
 }
 
 // Restores the packed panel.
@@ -187,7 +188,7 @@ template <class F>
 const char* why_no_sparse_panel(const std::byte* panel, std::size_t bytes, index_t columns, index_t K, std::size_t& nonzeros) {
   using layout = sparse_layout<F>;
   using mask_type = typename layout::mask;
-  if (bytes < layout::records_at(K) || bytes > round_up(max_sparse_panel, std::size_t{row_bytes})) return "its tile words do not fit";
+  if (bytes < layout::records_at(K) || bytes > max_sparse_panel) return "its tile words do not fit";
   const char* problem = nullptr;
   std::size_t at = layout::records_at(K);
   for_each_sparse_tile<F>(K, [&](const sparse_tile& tile) {
@@ -196,11 +197,12 @@ const char* why_no_sparse_panel(const std::byte* panel, std::size_t bytes, index
     const std::size_t start = static_cast<std::size_t>(record.at - panel), end = static_cast<std::size_t>(record.end - panel);
     if (start != at || end < start || end > bytes) return void(problem = "the offset of a tile is wrong");
     if (record.kind > tile_kind::full) return void(problem = "a tile is of an unknown kind");
-    std::size_t count = 0, masks = static_cast<std::size_t>(tile.rows) * sizeof(mask_type);
+    value_counts counts;
+    const std::size_t masks = static_cast<std::size_t>(tile.rows) * sizeof(mask_type);
     if (record.kind == tile_kind::full) {
       if (columns < NR || (tile.tile * sparse_tile_rows + tile.rows) * sparse_rows<F>::row_k > K)
         return void(problem = "a tile that is not whole is full");
-      count = static_cast<std::size_t>(tile.rows * layout::elements);
+      nonzeros += static_cast<std::size_t>(tile.rows * layout::elements);
     } else if (record.kind == tile_kind::sparse) {
       if (end - start < tile.side_bytes + masks) return void(problem = "the masks of a tile do not fit");
       for (index_t r = 0; r < tile.rows; ++r) {
@@ -208,14 +210,14 @@ const char* why_no_sparse_panel(const std::byte* panel, std::size_t bytes, index
         std::memcpy(&mask, record.at + tile.side_bytes + static_cast<std::size_t>(r) * sizeof mask, sizeof mask);
         const index_t k = K - (tile.tile * sparse_tile_rows + r) * sparse_rows<F>::row_k;
         if ((mask & ~allowed_mask<F>(columns, k)) != 0) return void(problem = "a mask names weights outside the matrix");
-        count += static_cast<std::size_t>(std::popcount(mask));
+        counts.of[r % 2] += static_cast<std::size_t>(std::popcount(mask));
       }
     }
-    at = start + tile.side_bytes + record_bytes<F>(tile, record.kind, count);
+    at = start + tile.side_bytes + record_bytes<F>(tile, record.kind, counts);
     if (at != end) return void(problem = "a tile has another number of values than its masks say");
-    nonzeros += count;
+    nonzeros += counts.all();
   });
-  if (problem == nullptr && round_up(at, std::size_t{row_bytes}) != bytes) problem = "its records end elsewhere";
+  if (problem == nullptr && at != bytes) problem = "its records end elsewhere";
   return problem;
 }
 

@@ -33,7 +33,7 @@ concept sparse_format = block_format<F> && detail::contains(F::id, sparse_format
 // where a group's minimum equals its scale and dmin = 8 d).
 //
 //   heads    u64 [panels]   where the panel starts, counted from here
-//   panels   each a multiple of 64 bytes
+//   panels   each a multiple of 4 bytes
 //   slack    64 bytes: what is read in whole vectors
 template <sparse_format F>
 class sparse_matrix {
@@ -131,7 +131,7 @@ inline aligned_buffer make_sparse_buffer(weight_shape shape, const std::vector<s
       fail_argument("sparse matrix of N = ", shape.N, ", K = ", shape.K, ": 16 rows take ", size.bytes, " bytes, at most ",
                     max_sparse_panel, " can be addressed");
     heads.push_back({at - heads.size() * sizeof(sparse_panel_head)});
-    at += round_up(size.bytes, std::size_t{row_bytes});
+    at += size.bytes;
   }
   aligned_buffer buffer(sizes.empty() ? 0 : at + sparse_slack);
   if (sizes.empty()) return buffer;

@@ -12,8 +12,8 @@
 //
 // The bits of a mask stand so that a vector in whose lanes it is shifted left by mask_shift has them in the signs of its elements. That
 // way to a mask register goes through port 0 of a Sapphire Rapids; the others go through port 5, which expanding needs.
-// Bytes are kept xored with the byte of a zero weight. Nibbles are kept in two planes of as many bytes: byte j has in its low half value j,
-// in its high half value j + bytes.
+// Bytes are kept xored with the byte of a zero weight. Nibbles are kept two a byte: the low halves have the values of even rows, the high
+// halves those of odd rows, so that a stored row takes its halves from two rows of bytes that are expanded as they are.
 #pragma once
 
 #include <bit>
@@ -79,6 +79,13 @@ struct sparse_rows<F> {
   static constexpr std::size_t unit_at(index_t unit) { return static_cast<std::size_t>(unit) * sizeof(byte_block); }
 };
 
+// How many values a tile keeps: of even rows, of odd rows.
+struct value_counts {
+  std::size_t of[2] = {};
+
+  [[nodiscard]] constexpr std::size_t all() const { return of[0] + of[1]; }
+};
+
 template <class F>
 struct sparse_layout {
   using rows_of = sparse_rows<F>;
@@ -95,10 +102,10 @@ struct sparse_layout {
     return K / unit_k * unit_tiles + (rows_in(K % unit_k) + sparse_tile_rows - 1) / sparse_tile_rows;
   }
   static constexpr std::size_t records_at(index_t K) { return static_cast<std::size_t>(tiles(K) + 1) * sizeof(std::uint32_t); }
-  // Bytes of `count` values.
-  static constexpr std::size_t value_bytes(std::size_t count) {
-    if constexpr (rows_of::nibbles) return round_up((count + 1) / 2, std::size_t{4});
-    else return round_up(count * rows_of::element_bytes, std::size_t{4});
+  static constexpr std::size_t value_bytes(const value_counts& counts) {
+    const std::size_t even = counts.of[0], odd = counts.of[1];
+    if constexpr (rows_of::nibbles) return round_up(even > odd ? even : odd, std::size_t{4});
+    else return round_up((even + odd) * rows_of::element_bytes, std::size_t{4});
   }
 };
 

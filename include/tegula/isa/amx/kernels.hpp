@@ -36,8 +36,8 @@ template <block_format F, compute Mode>
 struct sparse_tile_macrokernel_of {
   static constexpr int panels = sparse_panels;
   static constexpr auto call = [] {
-    if constexpr (float_format<F>) return &tile_macrokernel<bf16_kernel<F, sparse_pairs<F>>>;
-    else if constexpr (byte_format<F> && Mode != compute::bf16) return &tile_macrokernel<byte_kernel<F, sparse_bytes<F>>>;
+    if constexpr (float_format<F>) return &tile_macrokernel<sparse_bf16_kernel<F>>;
+    else if constexpr (byte_format<F> && Mode != compute::bf16) return &tile_macrokernel<sparse_byte_kernel<F>>;
     else return sparse_macrokernel_of<F, tile_macrokernel_of<F, Mode>>::call;
   }();
 };

@@ -3,7 +3,7 @@
 // products, and between them stand also the steps that unpack B of the next unit of K.
 // Included inside namespace tegula::amx and its target region.
 //
-// A Kernel (plane_kernel, group_kernel, bf16_kernel, byte_kernel) says what is done between the products:
+// A Kernel (plane_kernel, group_kernel, bf16_kernel, byte_kernel, and two of sparse.inl) says what is done between the products:
 //   tiles, scales        B of one unit of K, unpacked; tiles::scales is what draining needs of it; `nothing` adds nothing to C
 //   scratch              where accumulators are stored
 //   unpacker             step(product, unit, i, tiles&) for i = 0 .. unpack_steps - 1, in order, makes the tiles of a unit

@@ -14,9 +14,10 @@ struct as_stored {
 };
 struct halves_as_pairs {
   TEGULA_INLINE static vu32 row(vu32 stored) {
-    const __m512i words = __m512i(stored);
-    const __m256i even = _mm512_castsi512_si256(words), odd = _mm512_maskz_extracti64x4_epi64(0xf, words, 1);
-    return hardware_rounding::pair(vf32(_mm512_maskz_cvtph_ps(0xffff, even)), vf32(_mm512_maskz_cvtph_ps(0xffff, odd)));
+    vf32 even;
+    asm("vcvtph2ps %t1, %0" : "=v"(even) : "v"(stored));  // of the low half; g++ 12 warns of its own cast to that
+    const __m256i odd = _mm512_maskz_extracti64x4_epi64(0xf, __m512i(stored), 1);
+    return hardware_rounding::pair(even, vf32(_mm512_maskz_cvtph_ps(0xffff, odd)));
   }
 };
 
@@ -40,7 +41,7 @@ TEGULA_INLINE void expand_to_b(const std::byte* panel, index_t K, index_t tile, 
   if (K < (tile + 1) * sparse_tile_k<F>) return expand_other_to_b<F, Form>(panel, K, tile, b);
   const t::tile_record record(panel, tile);
   if (record.kind != t::tile_kind::sparse) return expand_other_to_b<F, Form>(panel, K, tile, b);
-  const tile_source<F> source(record.at + side_bytes, record.end, t::sparse_tile_rows);
+  const tile_source<F> source(record.at + side_bytes, t::sparse_tile_rows);
   tile_expansion<F> expansion(source);
   unrolled<tile_rows>([&](auto r) TEGULA_LAMBDA_INLINE {
     if constexpr (r() % 4 == 0) expansion.prefetch();  // of the lines the CPU fetches pairs
@@ -49,34 +50,6 @@ TEGULA_INLINE void expand_to_b(const std::byte* panel, index_t K, index_t tile, 
     store(b + r() * tile_row_bytes, Form::row(row[0]));
   });
 }
-
-// The bytes of two panels.
-template <byte_format F>
-struct sparse_bytes {
-  static constexpr unsigned steps = t::scale_k / sparse_tile_k<F>;
-  static constexpr index_t panel_bytes = t::scale_k * t::NR;
-  struct tiles {
-    alignas(64) std::byte bytes[2 * panel_bytes];
-    byte_tile_scales scales;
-  };
-  const std::byte* panel = nullptr;  // at work
-
-  TEGULA_INLINE static const std::byte* bytes(const block_product&, index_t, index_t i, const tiles& b) {
-    return b.bytes + i * panel_bytes;
-  }
-
-  TEGULA_INLINE void step(const block_product& p, index_t unit, index_t i, tiles& b) {
-    const unsigned within = static_cast<unsigned>(i) % steps, index = static_cast<unsigned>(i) / steps;
-    const index_t tile = unit * steps + within;
-    std::size_t side_bytes = 0;
-    if (within == 0) {
-      panel = sparse_panel_of(p, index);
-      side_bytes = t::sparse_rows<F>::side_bytes(t::scale_k);
-      store(b.scales.of[index], load<vf32>(t::tile_record(panel, tile).at));
-    }
-    expand_to_b<F, as_stored>(panel, p.K, tile, side_bytes, b.bytes + i * tile_bytes);
-  }
-};
 
 // The pairs of two panels of floats.
 template <float_format F>
@@ -92,3 +65,34 @@ struct sparse_pairs {
     expand_to_b<F, form>(panel_at_work, p.K, k / step_k, 0, out);
   }
 };
+template <float_format F>
+struct sparse_bf16_kernel : bf16_kernel<F, sparse_pairs<F>> {};
+
+// The bytes and scales of two panels.
+template <byte_format F>
+struct sparse_bytes {
+  static constexpr unsigned steps = t::scale_k / sparse_tile_k<F>;
+  static constexpr index_t panel_bytes = t::scale_k * t::NR;
+  struct tiles {
+    alignas(64) std::byte bytes[2 * panel_bytes];
+    byte_tile_scales scales;
+  };
+  const std::byte* panel_at_work = nullptr;
+
+  TEGULA_INLINE static const std::byte* bytes(const block_product&, index_t, index_t panel, const tiles& b) {
+    return b.bytes + panel * panel_bytes;
+  }
+  TEGULA_INLINE void step(const block_product& p, index_t unit, index_t i, tiles& b) {
+    const unsigned within = static_cast<unsigned>(i) % steps, panel = static_cast<unsigned>(i) / steps;
+    const index_t tile = unit * steps + within;
+    std::size_t side_bytes = 0;
+    if (within == 0) {
+      panel_at_work = sparse_panel_of(p, panel);
+      side_bytes = t::sparse_rows<F>::side_bytes(t::scale_k);
+      store(b.scales.of[panel], load<vf32>(t::tile_record(panel_at_work, tile).at));
+    }
+    expand_to_b<F, as_stored>(panel_at_work, p.K, tile, side_bytes, b.bytes + i * tile_bytes);
+  }
+};
+template <byte_format F>
+struct sparse_byte_kernel : byte_kernel<F, sparse_bytes<F>> {};

@@ -11,8 +11,6 @@
 #include "dequantize.inl"
 #include "quantize.inl"
 #include "macrokernel.inl"
-#include "sparse.inl"
-#include "task.inl"
 
 // The macro-kernel of a format and mode, and how many panels it takes at a time.
 template <block_format F, compute Mode>
@@ -25,11 +23,14 @@ struct macrokernel_of {
   }();
 };
 
+#include "sparse.inl"
+#include "task.inl"
+
 // The form of a macro-kernel for sparse panels.
 template <block_format F, class Dense>
 struct sparse_macrokernel_of {
   static constexpr int panels = sparse_panels;
-  static constexpr auto call = &sparse_macrokernel<F, Dense::panels, Dense::call>;
+  static constexpr auto call = &sparse_macrokernel<F, Dense>;
 };
 
 struct generic_kernels {

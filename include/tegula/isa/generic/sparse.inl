@@ -4,29 +4,15 @@
 // Bound of expansion, a row of 64 bytes on AVX-512: port 5, 2 cycles; the loads, one of a mask and one of values. It costs the same
 // whatever the density, so memory is what sparse saves: masks and values are read once, upwards, and fetched ahead.
 
-// Whole vectors of a plane of nibbles, as bytes.
-TEGULA_INLINE void unpack_nibbles(const std::byte* plane, std::size_t bytes, int shift, std::byte* out) {
-  for (std::size_t i = 0; i < bytes; i += 4 * lanes) store(out + i, (load<vu32>(plane + i) >> shift) & 0x0f0f0f0fu);
-}
-
-// What a tile's rows are expanded from: its masks as the ISA takes them, its values as words or bytes.
+// What a tile's rows are expanded from: its masks as the ISA takes them, and its values.
 template <class F>
 struct tile_source {
   using layout = t::sparse_layout<F>;
-  using rows_of = t::sparse_rows<F>;
-  tile_masks<rows_of::element_bytes> masks;
+  tile_masks<layout::rows_of::element_bytes> masks;
   const std::byte *stored_masks, *values;
-  alignas(64) std::byte bytes[rows_of::nibbles ? layout::tile_bytes * 2 + 64 : 1];  // of values that are nibbles in memory
 
-  TEGULA_INLINE tile_source(const std::byte* at, const std::byte* end, index_t rows)
-      : masks(at), stored_masks(at), values(at + static_cast<std::size_t>(rows) * sizeof(typename layout::mask)) {
-    if constexpr (rows_of::nibbles) {
-      const auto count = static_cast<std::size_t>(end - values);
-      unpack_nibbles(values, count, 0, bytes);
-      unpack_nibbles(values, count, 4, bytes + count);
-      values = bytes;
-    }
-  }
+  TEGULA_INLINE tile_source(const std::byte* at, index_t rows)
+      : masks(at), stored_masks(at), values(at + static_cast<std::size_t>(rows) * sizeof(typename layout::mask)) {}
 };
 
 // Expands the rows of a tile, one after the other. Small, and apart from its source, so that it stays in registers.
@@ -42,12 +28,12 @@ class tile_expansion {
   TEGULA_INLINE explicit tile_expansion(const tile_source<F>& source) : source_(source) {}
   // The next stored row.
   TEGULA_INLINE void next(vu32 (&row)[vectors]) {
-    expand(row);
+    expand(row, 0);
     if constexpr (rows_of::nibbles) {
       vu32 high[vectors];
-      expand(high);
+      expand(high, 1);
       TEGULA_UNROLL
-      for (int v = 0; v < vectors; ++v) row[v] |= high[v] << 4;
+      for (int v = 0; v < vectors; ++v) row[v] = (row[v] & 0x0f0f0f0fu) | (high[v] & 0xf0f0f0f0u);
     }
     if constexpr (zeros != 0) {
       TEGULA_UNROLL
@@ -60,25 +46,22 @@ class tile_expansion {
     TEGULA_UNROLL
     for (int v = 0; v < vectors; ++v) store(stored + v * lanes * 4, row[v]);
   }
-  // The hardware's prefetchers do not follow uneven steps, so every other row fetches a line of what lies ahead: of nibbles, whose
-  // values here are a copy, of the record.
-  TEGULA_INLINE void prefetch() const {
-    const std::byte* here = rows_of::nibbles ? source_.stored_masks + row_ * (t::row_bytes / 2) : values();
-    __builtin_prefetch(opaque(here) + prefetch_ahead);
-  }
+  // The hardware's prefetchers do not follow uneven steps, so every other row fetches a line of what lies ahead.
+  TEGULA_INLINE void prefetch() const { __builtin_prefetch(values(0) + prefetch_ahead); }
   static void fill(std::byte* stored, std::size_t bytes) { __builtin_memset(stored, static_cast<int>(zeros & 0xffu), bytes); }
 
  private:
-  TEGULA_INLINE void expand(vu32 (&row)[vectors]) {
+  // From the values of even rows, or, of nibbles, of odd ones.
+  TEGULA_INLINE void expand(vu32 (&row)[vectors], int odd) {
     mask_type mask;
     __builtin_memcpy(&mask, source_.stored_masks + row_ * static_cast<index_t>(sizeof mask), sizeof mask);
-    expand_row(values(), source_.masks, row_++, row);
-    taken_ += static_cast<std::size_t>(__builtin_popcountll(mask));
+    expand_row(values(odd), source_.masks, row_++, row);
+    taken_[odd] += static_cast<std::size_t>(__builtin_popcountll(mask));
   }
-  [[nodiscard]] TEGULA_INLINE const std::byte* values() const { return source_.values + taken_ * rows_of::element_bytes; }
+  [[nodiscard]] TEGULA_INLINE const std::byte* values(int odd) const { return source_.values + taken_[odd] * rows_of::element_bytes; }
 
   const tile_source<F>& source_;
-  std::size_t taken_ = 0;  // a sum, and no pointer: an addition of its own a row would cost more than an index in each address
+  std::size_t taken_[2] = {};  // sums, and no pointers: an addition of its own a row would cost more than an index in each address
   index_t row_ = 0;
 };
 
@@ -90,7 +73,7 @@ TEGULA_INLINE void expand_tile(const t::tile_record& record, const t::sparse_til
   } else if (record.kind == t::tile_kind::empty) {
     tile_expansion<F>::fill(stored, tile.stored_bytes);
   } else {
-    const tile_source<F> source(at, record.end, tile.rows);
+    const tile_source<F> source(at, tile.rows);
     tile_expansion<F> expansion(source);
     constexpr int all = t::sparse_layout<F>::stored_rows;
     if (tile.rows == t::sparse_tile_rows) {
@@ -112,7 +95,7 @@ TEGULA_NOINLINE void expand_units(const std::byte* panel, index_t K, index_t fir
     for (index_t i = 0; i < unit.tiles(); ++i) {
       const t::sparse_tile tile = unit.tile(i);
       const t::tile_record record(panel, tile.tile);
-      __builtin_memcpy(packed + tile.side_at, record.at, tile.side_bytes);
+      if (i == 0) __builtin_memcpy(packed + tile.side_at, record.at, tile.side_bytes);
       expand_tile<F>(record, tile, packed + tile.stored_at);
     }
   }
@@ -180,8 +163,7 @@ struct expanded_weights {
     ++unit;
     if constexpr (std::is_same_v<F, bf16>)
       if (records[0].kind == t::tile_kind::sparse && records[1].kind == t::tile_kind::sparse && K >= 32 * unit) {
-        const tile_source<F> sources[2]{{records[0].at, records[0].end, t::sparse_tile_rows},
-                                        {records[1].at, records[1].end, t::sparse_tile_rows}};
+        const tile_source<F> sources[2]{{records[0].at, t::sparse_tile_rows}, {records[1].at, t::sparse_tile_rows}};
         tile_expansion<F> first(sources[0]), second(sources[1]);
         return step(rows_expanded{first, second});
       }
@@ -207,26 +189,26 @@ TEGULA_INLINE void float_from_sparse(const block_product& p) {
 // Of K at a time: with few rows of A what the kernel multiplies while the next rows are expanded, with more what stays in L2.
 inline constexpr index_t sparse_piece_k = 256, sparse_chunk_k = 1024, sparse_piece_rows = 8;
 
-// Two panels at a time. Dense: the macro-kernel of packed panels, which takes DensePanels of them.
-template <class F, int DensePanels, auto Dense>
+// Two panels at a time. Dense: the macro-kernel of packed panels, and how many it takes.
+template <class F, class Dense>
 TEGULA_NOINLINE void sparse_macrokernel(const block_product& p) noexcept {
   using layout = t::sparse_layout<F>;
-  if constexpr (float_format<F> && sparse_rows_at_once > 0 && Dense == exact_macrokernel<F>)
+  if constexpr (float_format<F> && sparse_rows_at_once > 0 && std::is_same_v<Dense, macrokernel_of<F, compute::exact>>)
     if (p.rows() <= sparse_rows_at_once) return float_from_sparse<F, float>(p);
-  alignas(64) std::byte packed[DensePanels * t::panel_layout<F>::panel_bytes(sparse_chunk_k)];
+  alignas(64) std::byte packed[Dense::panels * t::panel_layout<F>::panel_bytes(sparse_chunk_k)];
   const index_t step = p.rows() <= sparse_piece_rows ? sparse_piece_k : sparse_chunk_k;
   block_product piece = p;
   piece.panel = packed;
   for (index_t k = 0; k < p.K; k += step) {
     piece.first_k = k;
     piece.K = p.K - k < step ? p.K - k : step;
-    for (int i = 0; i < p.panels; i += DensePanels) {
-      piece.panels = p.panels - i < DensePanels ? p.panels - i : DensePanels;
+    for (int i = 0; i < p.panels; i += Dense::panels) {
+      piece.panels = p.panels - i < Dense::panels ? p.panels - i : Dense::panels;
       piece.c = p.c_of_panel(i);
       for (int j = 0; j < piece.panels; ++j)
         expand_units<F>(t::sparse_panel_at(p.panel, i + j), p.K, k / layout::unit_k, layout::units(k + piece.K),
                         packed + static_cast<std::size_t>(j) * t::panel_layout<F>::panel_bytes(piece.K));
-      Dense(piece);
+      Dense::call(piece);
     }
   }
 }
