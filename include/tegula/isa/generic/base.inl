@@ -40,8 +40,8 @@ TEGULA_INLINE const std::byte* opaque(const std::byte* p) {
 // function(integral_constant<int, i>) for i = 0 .. Count - 1, unrolled.
 template <int Count, class Function>
 TEGULA_INLINE void unrolled(Function function) {
-  [&]<int... I>(std::integer_sequence<int, I...>) TEGULA_LAMBDA_INLINE { (function(std::integral_constant<int, I>{}), ...); }
-  (std::make_integer_sequence<int, Count>{});
+  [&]<int... I>(std::integer_sequence<int, I...>)
+      TEGULA_LAMBDA_INLINE { (function(std::integral_constant<int, I>{}), ...); }(std::make_integer_sequence<int, Count>{});
 }
 
 // Every NaN as the quiet NaN 0x7fc00000.
@@ -70,3 +70,6 @@ inline constexpr index_t c_stride = t::m_blocks * t::block_rows * t::NR;  // fro
 // Exact kernels take so many panels at a time, as exact_vectors span, and so much of K, unpacked.
 inline constexpr int exact_panels = exact_vectors > panel_vectors ? exact_vectors / panel_vectors : 1;
 inline constexpr index_t exact_chunk_k = 512;
+
+// Sparse panels come in twos. Of so many rows of A at most both are expanded in registers, where these suffice.
+inline constexpr int sparse_panels = 2, sparse_rows_at_once = panel_vectors == 1 ? 4 : wide_rows > 0 ? 1 : 0;

@@ -91,6 +91,7 @@ struct rows_in_memory {
 // Weights that stand in a panel. Others are made while they are multiplied: sparse.inl.
 template <class Element>
 struct weights_in_memory {
+  static constexpr int panels = 1;
   const std::byte* at;
 
   // step(rows) with those of the next 32 of K.
@@ -140,12 +141,15 @@ TEGULA_INLINE void multiply_32(const std::byte* a, index_t tile_stride, index_t 
   }
 }
 
+// Where vector v of a row of C stands, panels side by side.
+constexpr index_t column(int v) { return v / panel_vectors * c_stride + v % panel_vectors * lanes; }
+
 // C[MR][NR] += A[MR][first_k .. first_k + count) * weights, which start at first_k, a multiple of 32.
 template <class AElement, int MR, class Weights>
 TEGULA_NOINLINE void float_kernel(const std::byte* tiles, index_t tile_stride, index_t first_k, index_t count, Weights weights,
                                   float* c) noexcept {
-  constexpr int Vectors = MR <= wide_rows ? panel_vectors : 1;
-  for (int vector = 0; vector < panel_vectors; vector += Vectors) {
+  constexpr int Vectors = Weights::panels * (MR <= wide_rows ? panel_vectors : 1);
+  for (int vector = 0; vector < Weights::panels * panel_vectors; vector += Vectors) {
     Weights source = weights;
     const std::byte* a = tiles + first_k / activation_rows<AElement>::tile_k * tile_stride;
     vf32 results[MR][Vectors];
@@ -153,7 +157,7 @@ TEGULA_NOINLINE void float_kernel(const std::byte* tiles, index_t tile_stride, i
       TEGULA_UNROLL
       for (int m = 0; m < MR; ++m) {
         TEGULA_UNROLL
-        for (int v = 0; v < Vectors; ++v) function(m, v, c + m * t::NR + (vector + v) * lanes);
+        for (int v = 0; v < Vectors; ++v) function(m, v, c + m * t::NR + column(vector + v));
       }
     };
     for_each_result([&](int m, int v, const float* at) TEGULA_LAMBDA_INLINE { results[m][v] = load<vf32>(at); });

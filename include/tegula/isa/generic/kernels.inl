@@ -27,8 +27,8 @@ struct macrokernel_of {
 // The form of a macro-kernel for sparse panels.
 template <block_format F, class Dense>
 struct sparse_macrokernel_of {
-  static constexpr int panels = Dense::panels;
-  static constexpr auto call = &sparse_macrokernel<F, panels, Dense::call>;
+  static constexpr int panels = sparse_panels;
+  static constexpr auto call = &sparse_macrokernel<F, Dense::panels, Dense::call>;
 };
 
 struct generic_kernels {

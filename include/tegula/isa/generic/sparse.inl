@@ -35,7 +35,7 @@ class tile_expansion {
   using rows_of = t::sparse_rows<F>;
   using mask_type = typename t::sparse_layout<F>::mask;
   static constexpr int vectors = 16 / lanes;
-  static constexpr int prefetch_ahead = 8192;
+  static constexpr int prefetch_ahead = 4096;
   static constexpr std::uint32_t zeros = rows_of::zero * (rows_of::nibbles ? 0x11111111u : 0x01010101u);
 
  public:
@@ -113,76 +113,115 @@ TEGULA_NOINLINE void expand_units(const std::byte* panel, index_t K, index_t fir
   }
 }
 
-// The words of a tile, two k of each column in each row, expanded row by row.
+// Rows of two panels, expanded where they are multiplied.
 struct rows_expanded {
-  tile_expansion<bf16>& expansion;
+  tile_expansion<bf16>&first, &second;
 
-  TEGULA_INLINE void pair(index_t k, int, vf32 (&even)[panel_vectors], vf32 (&odd)[panel_vectors]) const {
+  TEGULA_INLINE void pair(index_t k, int, vf32 (&even)[2 * panel_vectors], vf32 (&odd)[2 * panel_vectors]) const {
+    expand(first, k, even, odd);
+    expand(second, k, even + panel_vectors, odd + panel_vectors);
+  }
+  // A tile with such an end is expanded to memory, so this is never reached.
+  TEGULA_INLINE void single(index_t, int, vf32 (&even)[2 * panel_vectors]) const {
+    for (vf32& e : even) e = vf32{};
+  }
+
+ private:
+  TEGULA_INLINE static void expand(tile_expansion<bf16>& expansion, index_t k, vf32* even, vf32* odd) {
     if (k % 4 == 0) expansion.prefetch();
     vu32 row[panel_vectors];
     expansion.next(row);
     TEGULA_UNROLL
     for (int v = 0; v < panel_vectors; ++v) weight_rows<bf16>::split(row[v], even[v], odd[v]);
   }
-  // A tile with an odd end is expanded to memory, so this is never reached.
-  TEGULA_INLINE void single(index_t, int, vf32 (&even)[panel_vectors]) const {
-    for (vf32& e : even) e = vf32{};
+};
+
+// Rows of two panels in memory.
+template <class Element>
+struct two_panels_in_memory {
+  rows_in_memory<Element> first, second;
+
+  TEGULA_INLINE void pair(index_t k, int, vf32 (&even)[2 * panel_vectors], vf32 (&odd)[2 * panel_vectors]) const {
+    vf32 evens[2][panel_vectors], odds[2][panel_vectors];
+    first.pair(k, 0, evens[0], odds[0]);
+    second.pair(k, 0, evens[1], odds[1]);
+    TEGULA_UNROLL
+    for (int v = 0; v < 2 * panel_vectors; ++v) {
+      even[v] = evens[v / panel_vectors][v % panel_vectors];
+      odd[v] = odds[v / panel_vectors][v % panel_vectors];
+    }
+  }
+  TEGULA_INLINE void single(index_t k, int, vf32 (&even)[2 * panel_vectors]) const {
+    vf32 evens[2][panel_vectors];
+    first.single(k, 0, evens[0]);
+    second.single(k, 0, evens[1]);
+    TEGULA_UNROLL
+    for (int v = 0; v < 2 * panel_vectors; ++v) even[v] = evens[v / panel_vectors][v % panel_vectors];
   }
 };
 
-// Float weights that float_kernel gets while they are expanded, 32 of K at a time.
+// Float weights of two panels that float_kernel gets while they are expanded, 32 of K at a time: in registers, or, where a tile is not
+// usual, in memory.
 template <float_format F>
 struct expanded_weights {
-  const std::byte* panel;
+  static constexpr int panels = 2;
+  const std::byte* panel[2];
   index_t K, unit;
 
   template <class Step>
   TEGULA_INLINE void next(Step step) {
     const t::sparse_tile tile = t::sparse_unit<F>(K, unit, unit).tile(0);
-    const t::tile_record record(panel, unit++);
+    const t::tile_record records[2]{{panel[0], unit}, {panel[1], unit}};
+    ++unit;
     if constexpr (std::is_same_v<F, bf16>)
-      if (record.kind == t::tile_kind::sparse && tile.rows == t::sparse_tile_rows && K % 2 == 0) {
-        const tile_source<F> source(record.at, record.end, t::sparse_tile_rows);
-        tile_expansion<F> expansion(source);
-        return step(rows_expanded{expansion});
+      if (records[0].kind == t::tile_kind::sparse && records[1].kind == t::tile_kind::sparse && K >= 32 * unit) {
+        const tile_source<F> sources[2]{{records[0].at, records[0].end, t::sparse_tile_rows},
+                                        {records[1].at, records[1].end, t::sparse_tile_rows}};
+        tile_expansion<F> first(sources[0]), second(sources[1]);
+        return step(rows_expanded{first, second});
       }
-    alignas(64) std::byte stored[t::sparse_layout<F>::tile_bytes];
-    expand_tile<F>(record, tile, stored);
-    step(rows_in_memory<typename F::element>{stored});
+    alignas(64) std::byte stored[2][t::sparse_layout<F>::tile_bytes];
+    for (int i = 0; i < 2; ++i) expand_tile<F>(records[i], tile, stored[i]);
+    using rows = rows_in_memory<typename F::element>;
+    step(two_panels_in_memory<typename F::element>{rows{stored[0]}, rows{stored[1]}});
   }
 };
 
 // Few rows of A, float weights: expanded and multiplied in one pass.
 template <float_format F, class AElement>
 TEGULA_INLINE void float_from_sparse(const block_product& p) {
-  for (int i = 0; i < p.panels; ++i) {
-    const expanded_weights<F> weights{t::sparse_panel_at(p.panel, i), p.K, 0};
-    p.for_each_block([&](const t::a_block& block, float* c) TEGULA_LAMBDA_INLINE {
-      for_each_strip<wide_rows, 1>(block.rows, [&](index_t m, auto mr) TEGULA_LAMBDA_INLINE {
-        float_kernel<AElement, mr()>(block.tiles + m * t::row_bytes, block.tile_stride(), 0, p.K, weights, c + i * c_stride + m * t::NR);
-      });
+  const std::byte* first = t::sparse_panel_at(p.panel, 0);
+  const expanded_weights<F> weights{{first, p.panels > 1 ? t::sparse_panel_at(p.panel, 1) : first}, p.K, 0};
+  p.for_each_block([&](const t::a_block& block, float* c) TEGULA_LAMBDA_INLINE {
+    for_each_strip<sparse_rows_at_once, 1>(block.rows, [&](index_t m, auto mr) TEGULA_LAMBDA_INLINE {
+      float_kernel<AElement, mr()>(block.tiles + m * t::row_bytes, block.tile_stride(), 0, p.K, weights, c + m * t::NR);
     });
-  }
+  });
 }
 
 // Of K at a time: with few rows of A what the kernel multiplies while the next rows are expanded, with more what stays in L2.
 inline constexpr index_t sparse_piece_k = 256, sparse_chunk_k = 1024, sparse_piece_rows = 8;
 
-template <class F, int Panels, auto Dense>
+// Two panels at a time. Dense: the macro-kernel of packed panels, which takes DensePanels of them.
+template <class F, int DensePanels, auto Dense>
 TEGULA_NOINLINE void sparse_macrokernel(const block_product& p) noexcept {
   using layout = t::sparse_layout<F>;
-  if constexpr (float_format<F> && wide_rows > 0 && Dense == exact_macrokernel<F>)
-    if (p.rows() <= wide_rows) return float_from_sparse<F, float>(p);
-  alignas(64) std::byte packed[Panels * t::panel_layout<F>::panel_bytes(sparse_chunk_k)];
+  if constexpr (float_format<F> && sparse_rows_at_once > 0 && Dense == exact_macrokernel<F>)
+    if (p.rows() <= sparse_rows_at_once) return float_from_sparse<F, float>(p);
+  alignas(64) std::byte packed[DensePanels * t::panel_layout<F>::panel_bytes(sparse_chunk_k)];
   const index_t step = p.rows() <= sparse_piece_rows ? sparse_piece_k : sparse_chunk_k;
   block_product piece = p;
   piece.panel = packed;
   for (index_t k = 0; k < p.K; k += step) {
     piece.first_k = k;
     piece.K = p.K - k < step ? p.K - k : step;
-    for (int i = 0; i < p.panels; ++i)
-      expand_units<F>(t::sparse_panel_at(p.panel, i), p.K, k / layout::unit_k, layout::units(k + piece.K),
-                      packed + static_cast<std::size_t>(i) * t::panel_layout<F>::panel_bytes(piece.K));
-    Dense(piece);
+    for (int i = 0; i < p.panels; i += DensePanels) {
+      piece.panels = p.panels - i < DensePanels ? p.panels - i : DensePanels;
+      piece.c = p.c_of_panel(i);
+      for (int j = 0; j < piece.panels; ++j)
+        expand_units<F>(t::sparse_panel_at(p.panel, i + j), p.K, k / layout::unit_k, layout::units(k + piece.K),
+                        packed + static_cast<std::size_t>(j) * t::panel_layout<F>::panel_bytes(piece.K));
+      Dense(piece);
+    }
   }
 }
