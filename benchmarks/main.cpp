@@ -9,6 +9,7 @@
 
 #include <tegula/thread_pool.hpp>
 
+#include "attention_benchmarks.hpp"
 #include "gemm_benchmarks.hpp"
 #include "matrices.hpp"
 #include "part_benchmarks.hpp"
@@ -51,7 +52,8 @@ std::string all_types() {
 void describe(CLI::App& app, options& o) {
   app.description(
       "Times tegula's kernels: rows gemm/<type>/<isa>/<mode>/M:../N:../K:.., dequantize/<type>/<isa>/.., pack/<type>,\n"
-      "unpack/<type> and quantize_activations/<A>/<isa>/M:... GFLOP/s counts 2 M N K operations, GB/s the weights as they lie\n"
+      "unpack/<type>, quantize_activations/<A>/<isa>/M:.. and attention/bf16/<isa>/... GFLOP/s counts 2 M N K operations, GB/s the weights "
+      "as they lie\n"
       "in a GGUF file, roofline is the time that this machine's measured peaks allow over the time taken.\n"
       "--benchmark_filter=REGEX chooses rows, --benchmark_out=FILE writes JSON that benchmarks/plot draws.");
   app.add_option("--m", o.rows, "Rows of activations, the Ms of gemm (default 1,8,64,512)")->delimiter(',')->check(CLI::PositiveNumber);
@@ -145,6 +147,7 @@ void register_rows(session& s) {
     register_dequantize(s, format.id);
   });
   register_quantize_activations(s);
+  register_attention(s);
 }
 
 CLI::App* help_of = nullptr;

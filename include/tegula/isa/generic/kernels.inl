@@ -25,6 +25,7 @@ struct macrokernel_of {
 
 #include "sparse.inl"
 #include "task.inl"
+#include "softmax.inl"
 
 // The form of a macro-kernel for sparse panels.
 template <block_format F, class Dense>
@@ -58,6 +59,17 @@ struct generic_kernels {
   static void run(const t::activation_store& a, t::task_range range, const t::packed_panels& w, matrix_view<T> c,
                   const Epilogue& epilogue) {
     run_kernel<F, macrokernel_of<F, Mode>, Sparse>(a, range, w, c, epilogue);
+  }
+  // A part of a softmax: of `count` scores, a multiple of 16, those of first .. last - 1 become weights e^(score * scale - largest), the
+  // others 0.
+  static void softmax(float* scores, index_t count, index_t first, index_t last, float scale, float& largest, float& sum) noexcept {
+    scale_and_mask(scores, count, first, last, scale);
+    largest = largest_score(scores, count);
+    sum = weights_of_scores(scores, count, largest);
+  }
+  template <class T>
+  static void join(const t::softmax_parts& parts, index_t count, index_t row, T* out, index_t columns) noexcept {
+    join_parts(parts, count, row, out, columns);
   }
 
  protected:
