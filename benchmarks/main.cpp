@@ -13,6 +13,7 @@
 #include "gemm_benchmarks.hpp"
 #include "matrices.hpp"
 #include "part_benchmarks.hpp"
+#include "sparse_benchmarks.hpp"
 #include "summary.hpp"
 #ifdef TEGULA_PEER_GGML_BUILD
 #include "peer_ggml.hpp"
@@ -65,6 +66,10 @@ void describe(CLI::App& app, options& o) {
         isa_names, "ISA");
   takes(app.add_option("--compute", o.modes, "Modes of gemm: exact, bf16, requantized (of quantized types) (default exact,bf16)"),
         mode_names, "MODE");
+  app.add_option("--sparsity", o.sparsities,
+                 "Percents of zeros: rows of sparse W beside the dense ones, for the types that can be sparse (default none)")
+      ->delimiter(',')
+      ->check(CLI::Range(0, 100));
   app.add_option("--threads", o.threads, "Threads of gemm, the calling one included; 0: what this process may use (default 1)")
       ->check(CLI::NonNegativeNumber);
   app.add_flag("--hot", o.hot, "Multiply by the same W again and again; else by one after the other of 256 MiB of them, as a model does");
@@ -143,6 +148,8 @@ void register_rows(session& s) {
 #endif
       register_gemm(s, format.id, M);
     }
+    for (const int percent : s.options.sparsities)
+      for (const tg::index_t M : s.options.rows) register_sparse(s, format.id, M, percent);
     register_pack(format.id);
     register_dequantize(s, format.id);
   });

@@ -70,29 +70,55 @@ byte_vector random_weights(tg::index_t N, tg::index_t K) {
   return repeated(random_blocks<F>(distinct_rows, K), static_cast<std::size_t>(N) * tg::source_row_bytes<F>(K));
 }
 
-// Makes weights zero as sparse matrices drop them, each with probability `sparsity`.
+// Calls function(F{}) for the format of a type that sparse matrices hold.
+template <class Function>
+void visit_sparse(tg::type_id type, Function function) {
+  [&]<class... Formats>(tg::format_list<Formats...>) { ((Formats::id == type ? function(Formats{}) : void()), ...); }(tg::sparse_formats{});
+}
+
+inline bool holds_sparse(tg::type_id type) {
+  bool held = false;
+  visit_sparse(type, [&](auto) { held = true; });
+  return held;
+}
+
 template <tg::sparse_format F>
-void prune(byte_vector& blocks, double sparsity) {
+inline constexpr std::size_t bits_of_quants = 8;
+template <tg::sparse_format F>
+  requires tg::quant_format<F>
+inline constexpr std::size_t bits_of_quants<F> = static_cast<std::size_t>(F::planes[0].bits);
+
+// Makes `percent` % of the quants or floats at random what sparse matrices drop, and no others.
+template <tg::sparse_format F>
+void prune(byte_vector& blocks, int percent) {
   std::mt19937_64 random(3);
-  std::bernoulli_distribution dropped(sparsity);
+  const auto pruned = [&](unsigned value, unsigned zero) {
+    if (random() % 100 < static_cast<unsigned>(percent)) return zero;
+    return value == zero ? zero + 1 : value;
+  };
   if constexpr (tg::float_format<F>) {
-    for (std::size_t i = 0; i < blocks.size(); i += sizeof(typename F::element))
-      if (dropped(random)) std::memset(&blocks[i], 0, sizeof(typename F::element));
+    for (std::size_t i = 0; i < blocks.size(); i += 2) {
+      std::uint16_t bits;
+      std::memcpy(&bits, &blocks[i], sizeof bits);
+      bits = static_cast<std::uint16_t>(pruned(bits, 0));
+      std::memcpy(&blocks[i], &bits, sizeof bits);
+    }
   } else {
-    for (std::size_t block = 0; block < blocks.size(); block += static_cast<std::size_t>(F::block_bytes))
-      for (int k = 0; k < F::block_k; ++k) {
-        if (!dropped(random)) continue;
-        if constexpr (tg::byte_format<F>) {
-          blocks[block + static_cast<std::size_t>(F::quants_at + k)] = 0;
-        } else {
-          constexpr tg::bit_plane plane = F::planes[0];
-          const tg::bit_position at = plane.position(k);
-          unsigned char& byte = blocks[block + static_cast<std::size_t>(at.byte)];
-          const int field = ((1 << plane.bits) - 1) << at.shift, zero = tg::detail::sparse_rows<F>::zero ^ plane.flip;
-          byte = static_cast<unsigned char>((byte & ~field) | (zero << at.shift & field));
-        }
+    constexpr std::size_t block = F::block_bytes, bits = bits_of_quants<F>, quants = F::block_k * bits / 8;
+    for (std::size_t end = block; end <= blocks.size(); end += block)  // quants stand last
+      for (std::size_t i = end - quants; i < end; ++i) {
+        const unsigned byte = blocks[i];
+        blocks[i] = static_cast<unsigned char>(bits == 8 ? pruned(byte, 0) : pruned(byte & 15, 8) | pruned(byte >> 4, 8) << 4);
       }
   }
+}
+
+// W[N, K], `percent` % of it zeros.
+template <tg::sparse_format F>
+byte_vector random_sparse_weights(tg::index_t N, tg::index_t K, int percent) {
+  byte_vector blocks = random_blocks<F>(distinct_rows, K);
+  prune<F>(blocks, percent);
+  return repeated(blocks, static_cast<std::size_t>(N) * tg::source_row_bytes<F>(K));
 }
 
 // A[M, K].
@@ -108,6 +134,15 @@ inline std::vector<float> random_activations(tg::index_t M, tg::index_t K) {
 inline std::size_t copies_for(std::size_t bytes, bool hot) {
   constexpr std::size_t beyond_caches = std::size_t{256} << 20;
   return hot || bytes == 0 ? 1 : (beyond_caches + bytes - 1) / bytes;
+}
+
+template <class W>
+std::vector<W> copies_of(W matrix, bool hot) {
+  const std::size_t copies = copies_for(matrix.bytes(), hot);
+  std::vector<W> all{std::move(matrix)};
+  all.reserve(copies);
+  while (all.size() < copies) all.push_back(all[0]);
+  return all;
 }
 
 }  // namespace bench

@@ -16,11 +16,12 @@ struct options {
   std::vector<tg::isa> isas;  // empty: all that this machine has but scalar
   std::vector<tg::compute> modes{tg::compute::exact, tg::compute::bf16};
   std::vector<std::string> types;  // empty: all
+  std::vector<int> sparsities;     // percent; empty: dense only
   int threads = 1;
   bool hot = false;  // one W again and again; else as many as the caches cannot hold
 };
 
-// A gemm row's name is gemm/<type>/<contender>/<mode>/M:../N:../K:..
+// A gemm row's name is gemm/<type>/<contender>/<mode>/M:../N:../K:.. ; of sparse W the contender is <isa>+sparse<percent>.
 struct gemm_row {
   std::string type, contender, mode;
   tg::index_t M;

@@ -47,7 +47,7 @@ tg::packed_matrix<format> made(tg::index_t N, tg::index_t K, const tg::packed_ma
 template <tg::sparse_format F>
 tg::sparse_matrix<F> made(tg::index_t N, tg::index_t K, const tg::sparse_matrix<F>&) {
   auto blocks = bench::random_weights<F>(N, K);
-  bench::prune<F>(blocks, 0.5);
+  bench::prune<F>(blocks, 50);
   return tg::compress<F>(blocks.data(), {.N = N, .K = K});
 }
 

@@ -3,3 +3,4 @@
 
 #include "gemm.hpp"
 #include "pack/serialize.hpp"
+#include "storage.hpp"
