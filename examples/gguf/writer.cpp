@@ -20,9 +20,13 @@ void put_text(std::string& out, std::string_view text) {
 
 std::span<const std::byte> as_bytes(const std::string& text) { return std::as_bytes(std::span(text)); }
 
+bool has_layout(const tensor& t) {
+  const type_info* const type = find_type(t.type);
+  return type != nullptr && type->block_elements != 0;
+}
+
 std::uint64_t bytes_of(const tensor& t) {
   const type_info* const type = find_type(t.type);
-  if (type == nullptr || type->block_elements == 0) return t.bytes;
   return t.dims[0] * t.dims[1] * t.dims[2] * t.dims[3] / type->block_elements * type->block_bytes;
 }
 
@@ -75,6 +79,10 @@ void metadata_writer::add(std::string_view key, std::span<const std::uint64_t> v
 
 writer::writer(const std::string& path, metadata_writer metadata, std::vector<tensor> tensors, std::uint64_t alignment)
     : file_(path), metadata_(std::move(metadata)), tensors_(std::move(tensors)), alignment_(alignment) {
+  for (const tensor& t : tensors_) {
+    if (!has_layout(t))
+      throw error("tensor " + printable(t.name) + ": the layout of " + type_name(t.type) + " is not known, it cannot be copied");
+  }
   file_.append(as_bytes(header()));  // its size is right, its numbers come with finish()
   pad();
   data_start_ = file_.size();

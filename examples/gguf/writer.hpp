@@ -41,7 +41,8 @@ class metadata_writer {
 class writer {
  public:
   // Writes GGUF v3. `alignment`: what the metadata says, or 32 if they say nothing. Names must live as long as the writer.
-  // Everything here throws std::runtime_error when the system refuses.
+  // Throws gguf::error for a tensor of a type whose layout is not known: its data have no known end. Everything here throws
+  // std::runtime_error when the system refuses.
   writer(const std::string& path, metadata_writer metadata, std::vector<tensor> tensors, std::uint64_t alignment);
 
   // Data of the first tensor, end_tensor(), data of the second, and so on.

@@ -138,7 +138,7 @@ gguf::metadata_writer new_metadata(const gguf::file& file, const options& o, std
   for (const plan& p : plans) {
     if (p.pruned) matrices.push_back({p.tensor->name, p.stored.value, p.tensor->dims[1], p.tensor->dims[0]});
   }
-  add_sparse(metadata, matrices);
+  if (!matrices.empty()) add_sparse(metadata, matrices);
   return metadata;
 }
 
@@ -164,7 +164,7 @@ std::unique_ptr<gguf::writer> new_writer(const gguf::file& file, const options& 
 class job {
  public:
   job(const gguf::file& file, const options& o, std::span<const plan> plans)
-      : file_(file), options_(o), plans_(plans), pool_(o.threads), out_(new_writer(file, o, plans)) {
+      : file_(file), options_(o), pool_(o.threads), out_(new_writer(file, o, plans)) {
     if (!o.norms.empty()) norms_.emplace(o.norms);
   }
 
@@ -206,7 +206,6 @@ class job {
 
   const gguf::file& file_;
   const options& options_;
-  std::span<const plan> plans_;
   tg::thread_pool pool_;
   std::optional<column_norms> norms_;
   std::unique_ptr<gguf::writer> out_;
