@@ -46,9 +46,7 @@ tg::packed_matrix<format> made(tg::index_t N, tg::index_t K, const tg::packed_ma
 }
 template <tg::sparse_format F>
 tg::sparse_matrix<F> made(tg::index_t N, tg::index_t K, const tg::sparse_matrix<F>&) {
-  auto blocks = bench::random_weights<F>(N, K);
-  bench::prune<F>(blocks, 50);
-  return tg::compress<F>(blocks.data(), {.N = N, .K = K});
+  return tg::compress<F>(bench::random_sparse_weights<F>(N, K, 50).data(), {.N = N, .K = K});
 }
 
 // Made once for cases in a row that can share them: most of an emulated run would go into random numbers.
@@ -86,14 +84,15 @@ void run(const gemm_case& g, const std::string& label) {
   std::puts(std::string(tg::last_kernel()).c_str());
 }
 
+template <tg::block_format F>
 void run_any(const gemm_case& g, const std::string& label) {
-  if constexpr (tg::sparse_format<format>)
-    if (g.sparse) return run<tg::sparse_matrix<format>>(g, label);
-  run<tg::packed_matrix<format>>(g, label);
+  if constexpr (tg::sparse_format<F>)
+    if (g.sparse) return run<tg::sparse_matrix<F>>(g, label);
+  run<tg::packed_matrix<F>>(g, label);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  for (int i = 1; i < argc; ++i) run_any(gemm_case(argv[i]), std::to_string(i - 1));
+  for (int i = 1; i < argc; ++i) run_any<format>(gemm_case(argv[i]), std::to_string(i - 1));
 }
