@@ -143,9 +143,6 @@ TEGULA_INLINE void multiply_32(const std::byte* a, index_t tile_stride, index_t 
   }
 }
 
-// Where vector v of a row of C stands, panels side by side.
-constexpr index_t column(int v) { return v / panel_vectors * c_stride + v % panel_vectors * lanes; }
-
 // C[MR][NR] += A[MR][first_k .. first_k + count) * weights, which start at first_k, a multiple of 32.
 template <class AElement, int MR, class Weights>
 TEGULA_NOINLINE void float_kernel(const std::byte* tiles, index_t tile_stride, index_t first_k, index_t count, Weights weights,
@@ -159,7 +156,7 @@ TEGULA_NOINLINE void float_kernel(const std::byte* tiles, index_t tile_stride, i
       TEGULA_UNROLL
       for (int m = 0; m < MR; ++m) {
         TEGULA_UNROLL
-        for (int v = 0; v < Vectors; ++v) function(m, v, c + m * t::NR + column(vector + v));
+        for (int v = 0; v < Vectors; ++v) function(m, v, c + m * t::NR + c_column(vector + v));
       }
     };
     for_each_result([&](int m, int v, const float* at) TEGULA_LAMBDA_INLINE { results[m][v] = load<vf32>(at); });
