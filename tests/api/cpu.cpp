@@ -160,6 +160,23 @@ TEST_CASE("a refused permission leaves AVX-512 and says why", "[cpu]") {
   }
 }
 
+// Family 0x1a and after: 0xf in the base field, the rest in the extended one.
+TEST_CASE("kernels fetch ahead where the CPU was measured to want it", "[cpu]") {
+  const auto ahead = [](std::uint32_t vendor, std::uint32_t version) {
+    return with([=](machine& m) {
+             m.leaves[{0, 0}].ebx = vendor;
+             m.leaves[{1, 0}].eax = version;
+           })
+        .prefetch_ahead;
+  };
+  constexpr std::uint32_t amd = 0x68747541, intel = 0x756e6547;
+  CHECK(ahead(amd, 0x00b00f21) > 0);     // Zen 5
+  CHECK(ahead(amd, 0x00a10f11) == 0);    // Zen 4
+  CHECK(ahead(amd, 0x00800f12) == 0);    // Zen
+  CHECK(ahead(intel, 0x000806f8) == 0);  // Sapphire Rapids
+  CHECK(with([](machine& m) { m.leaves.clear(); }).prefetch_ahead == 0);
+}
+
 TEST_CASE("the report names every feature and the best ISA", "[cpu]") {
   const std::string text = with([](machine& m) { m.refusal = EPERM; }).text();
   tests::check_names(

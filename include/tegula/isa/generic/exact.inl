@@ -297,12 +297,13 @@ TEGULA_INLINE void add_super(a_rows a, Weights& w, std::size_t blocks, float* c)
 template <quant_format F, int MR>
 TEGULA_NOINLINE void exact_packed_kernel(const t::a_block& block, index_t row, const std::byte* panel, index_t K, float* c) noexcept {
   constexpr index_t super_k = t::traits<F>::super_k;
+  const std::size_t ahead = cpu_report().prefetch_ahead;
   alignas(64) float sums[MR * t::NR];
   const auto sum = [&](int m, int v) TEGULA_LAMBDA_INLINE { return sums + m * t::NR + v * lanes; };
   const auto add = [&](index_t s, auto whole) TEGULA_LAMBDA_INLINE {
     super_group<F> super = super_group_at<F>(panel, s, K);
     if constexpr (whole()) super.blocks = t::traits<F>::super_blocks;
-    packed_weights<F, panel_vectors, (MR <= in_place_rows), whole()> weights(super, 0);
+    packed_weights<F, panel_vectors, (MR <= in_place_rows), whole()> weights(super, 0, ahead);
     add_super<F, decltype(weights), MR, panel_vectors>(a_rows(block, row, s * super_k), weights, super.blocks, sums);
   };
   for_each_vector<MR, panel_vectors>(c, [&](int m, int v, float* at) TEGULA_LAMBDA_INLINE { store(sum(m, v), load<vf32>(at)); });

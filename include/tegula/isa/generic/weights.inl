@@ -19,8 +19,7 @@ constexpr std::size_t stored_row(int r) {
 
 // Tile row r of a block: [column][k % 4], quants as unsigned bytes, times 2^Lift. stored(i) is the block's stored row i.
 template <quant_format F, int Lift = 0, class Shift = constant_shift, class Stored>
-  requires std::is_invocable_v<Stored, std::size_t>
-TEGULA_INLINE vu32 quant_row(const Stored& stored, int r) {
+requires std::is_invocable_v<Stored, std::size_t> TEGULA_INLINE vu32 quant_row(const Stored& stored, int r) {
   using layout = t::panel_layout<F>;
   vu32 quants{};
   unrolled<static_cast<int>(F::planes.size())>([&](auto p) TEGULA_LAMBDA_INLINE {
@@ -126,7 +125,8 @@ inline constexpr std::size_t shared_rows = [] {
 //
 // A Whole super-group is read as memory likes it, if there are registers: each line once, upwards. (With few rows of A prefetchers must
 // keep up, and lines that are read again, in another order, take them up to a third of their speed: Zen 4, Q6_K, M = 1.) So its scales are
-// loaded first, and the rows that some groups share by fetch(), when the first of them starts.
+// loaded first, and the rows that some groups share by fetch(), when the first of them starts. Where the CPU wants it, what stands as far
+// behind them as prefetch_ahead tells is fetched at the same time.
 template <quant_format F, int Vectors, bool InPlace, bool Whole>
 class packed_weights {
  public:
@@ -136,7 +136,9 @@ class packed_weights {
   static constexpr int stored_rows = static_cast<int>(t::panel_layout<F>::plane_rows(0));
   static constexpr int chain_rows = in_place ? stored_rows : F::block_k / 4;
 
-  TEGULA_INLINE packed_weights(super_group<F> super, int first) : super_(super), first_(first) {
+  // ahead: how far ahead to fetch, in bytes; 0: not at all.
+  TEGULA_INLINE packed_weights(super_group<F> super, int first, std::size_t ahead = 0) : super_(super), first_(first), ahead_(ahead) {
+    if constexpr (Whole) prefetch(super_.base, t::panel_layout<F>::quants_at(blocks) / t::row_bytes);
     if constexpr (integer_scales<F>) {
       TEGULA_UNROLL
       for (int v = 0; v < Vectors; ++v) {
@@ -161,8 +163,9 @@ class packed_weights {
   [[nodiscard]] TEGULA_INLINE const super_group<F>& super() const { return super_; }
   // Precedes the use of a group whose first tile row is `row`.
   TEGULA_INLINE void fetch(std::size_t block, int row) {
+    if (row % t::panel_layout<F>::tile_rows >= stored_rows) return;  // a group before it had the same rows
+    if constexpr (Whole) prefetch(super_.quants(block) + stored_row<F, 0>(row) * t::row_bytes, shared_rows<F>);
     if constexpr (ordered) {
-      if (row % t::panel_layout<F>::tile_rows >= stored_rows) return;  // a group before it had the same rows
       TEGULA_UNROLL
       for (std::size_t i = 0; i < shared_rows<F>; ++i) {
         TEGULA_UNROLL
@@ -206,6 +209,11 @@ class packed_weights {
   static constexpr std::size_t blocks = t::traits<F>::super_blocks;
 
   [[nodiscard]] TEGULA_INLINE std::size_t column(int v) const { return static_cast<std::size_t>((first_ + v) * lanes); }
+  TEGULA_INLINE void prefetch(const std::byte* line, std::size_t count) const {
+    if (ahead_ == 0) return;
+    TEGULA_UNROLL
+    for (std::size_t i = 0; i < count; ++i) __builtin_prefetch(line + ahead_ + i * t::row_bytes);
+  }
   [[nodiscard]] TEGULA_INLINE vu32 load_row(std::size_t block, std::size_t stored, int v) const {
     return load<vu32>(super_.quants(block) + stored * t::row_bytes + column(v) * 4);
   }
@@ -223,6 +231,7 @@ class packed_weights {
 
   super_group<F> super_;
   int first_;
+  std::size_t ahead_;
   vu32 scales_[quads][Vectors], minima_[quads][Vectors];
   vf32 d_[blocks][Vectors], m_[blocks][Vectors];
   vu32 rows_[shared_rows<F>][Vectors];

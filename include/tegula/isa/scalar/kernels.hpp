@@ -4,6 +4,7 @@
 #include "../../core/epilogue.hpp"
 #include "../../core/options.hpp"
 #include "../../core/softmax_parts.hpp"
+#include "../../cpu.hpp"
 #include "../../pack/activations.hpp"
 #include "../../pack/block_codec.hpp"
 #include "../../pack/sparse_panel.hpp"
