@@ -77,7 +77,7 @@ struct feature_bit {
   const char* name;
   isa needed_by;
   std::uint32_t leaf, subleaf;
-  std::uint32_t cpuid_registers::*reg;
+  std::uint32_t cpuid_registers::* reg;
   int bit;
   std::uint64_t states;  // XCR0 bits that it needs
 };

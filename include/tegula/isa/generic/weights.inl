@@ -19,7 +19,8 @@ constexpr std::size_t stored_row(int r) {
 
 // Tile row r of a block: [column][k % 4], quants as unsigned bytes, times 2^Lift. stored(i) is the block's stored row i.
 template <quant_format F, int Lift = 0, class Shift = constant_shift, class Stored>
-requires std::is_invocable_v<Stored, std::size_t> TEGULA_INLINE vu32 quant_row(const Stored& stored, int r) {
+  requires std::is_invocable_v<Stored, std::size_t>
+TEGULA_INLINE vu32 quant_row(const Stored& stored, int r) {
   using layout = t::panel_layout<F>;
   vu32 quants{};
   unrolled<static_cast<int>(F::planes.size())>([&](auto p) TEGULA_LAMBDA_INLINE {
