@@ -37,6 +37,13 @@ TEGULA_INLINE const std::byte* opaque(const std::byte* p) {
   return p;
 }
 
+// The lines of Bytes from p on, into L1. They may lie behind what there is.
+template <std::size_t Bytes>
+TEGULA_INLINE void prefetch_lines(const std::byte* p) {
+  TEGULA_UNROLL
+  for (std::size_t line = 0; line < Bytes; line += 64) __builtin_prefetch(p + line);
+}
+
 // function(integral_constant<int, i>) for i = 0 .. Count - 1, unrolled.
 template <int Count, class Function>
 TEGULA_INLINE void unrolled(Function function) {

@@ -65,9 +65,7 @@ struct activation_rows<bf16> {
 template <std::size_t Bytes>
 TEGULA_INLINE void prefetch_page_ahead(const std::byte* weights) {
   constexpr int page = 4096;
-  weights = opaque(weights);  // g++ warns of addresses behind what it knows
-  TEGULA_UNROLL
-  for (std::size_t line = 0; line < Bytes; line += 64) __builtin_prefetch(weights + page + line);
+  prefetch_lines<Bytes>(opaque(weights) + page);  // opaque: g++ warns of addresses behind what it knows
 }
 
 // 32 of K of weights, as they stand in a panel; for how many rows of A decides whether they are fetched ahead.

@@ -139,7 +139,7 @@ class packed_weights {
 
   // ahead: how far ahead to fetch, in bytes; 0: not at all.
   TEGULA_INLINE packed_weights(super_group<F> super, int first, std::size_t ahead = 0) : super_(super), first_(first), ahead_(ahead) {
-    if constexpr (Whole) prefetch(super_.base, t::panel_layout<F>::quants_at(blocks) / t::row_bytes);
+    if constexpr (Whole) prefetch<t::panel_layout<F>::quants_at(blocks)>(super_.base);
     if constexpr (integer_scales<F>) {
       TEGULA_UNROLL
       for (int v = 0; v < Vectors; ++v) {
@@ -165,7 +165,7 @@ class packed_weights {
   // Precedes the use of a group whose first tile row is `row`.
   TEGULA_INLINE void fetch(std::size_t block, int row) {
     if (row % t::panel_layout<F>::tile_rows >= stored_rows) return;  // a group before it had the same rows
-    if constexpr (Whole) prefetch(super_.quants(block) + stored_row<F, 0>(row) * t::row_bytes, shared_rows<F>);
+    if constexpr (Whole) prefetch<shared_rows<F> * t::row_bytes>(super_.quants(block) + stored_row<F, 0>(row) * t::row_bytes);
     if constexpr (ordered) {
       TEGULA_UNROLL
       for (std::size_t i = 0; i < shared_rows<F>; ++i) {
@@ -210,10 +210,9 @@ class packed_weights {
   static constexpr std::size_t blocks = t::traits<F>::super_blocks;
 
   [[nodiscard]] TEGULA_INLINE std::size_t column(int v) const { return static_cast<std::size_t>((first_ + v) * lanes); }
-  TEGULA_INLINE void prefetch(const std::byte* line, std::size_t count) const {
-    if (ahead_ == 0) return;
-    TEGULA_UNROLL
-    for (std::size_t i = 0; i < count; ++i) __builtin_prefetch(line + ahead_ + i * t::row_bytes);
+  template <std::size_t Bytes>
+  TEGULA_INLINE void prefetch(const std::byte* read_now) const {
+    if (ahead_ != 0) prefetch_lines<Bytes>(read_now + ahead_);
   }
   [[nodiscard]] TEGULA_INLINE vu32 load_row(std::size_t block, std::size_t stored, int v) const {
     return load<vu32>(super_.quants(block) + stored * t::row_bytes + column(v) * 4);
