@@ -293,23 +293,35 @@ TEGULA_INLINE void add_super(a_rows a, Weights& w, std::size_t blocks, float* c)
   }
 }
 
-// All of K straight from the packed panel. C stays in registers: a store for each super-group costs a tenth of the memory's speed.
+// C[MR][NR] += super-group s, straight from its packed form.
+template <quant_format F, int MR, bool Whole>
+TEGULA_INLINE void add_packed(const t::a_block& block, index_t row, index_t s, super_group<F> super, std::size_t ahead, float* c) {
+  if constexpr (Whole) super.blocks = t::traits<F>::super_blocks;
+  packed_weights<F, panel_vectors, (MR <= in_place_rows), Whole> weights(super, 0, ahead);
+  add_super<F, decltype(weights), MR, panel_vectors>(a_rows(block, row, s * t::traits<F>::super_k), weights, super.blocks, c);
+}
+
+// add(sums), with sums[MR][NR] in place of C: they stay in registers. A store to C for each super-group costs a tenth of the memory's
+// speed.
+template <int MR, class Add>
+TEGULA_INLINE void sum_aside(float* c, Add add) {
+  alignas(64) float sums[MR * t::NR];
+  const auto sum = [&](int m, int v) TEGULA_LAMBDA_INLINE { return sums + m * t::NR + v * lanes; };
+  for_each_vector<MR, panel_vectors>(c, [&](int m, int v, float* at) TEGULA_LAMBDA_INLINE { store(sum(m, v), load<vf32>(at)); });
+  add(sums);
+  for_each_vector<MR, panel_vectors>(c, [&](int m, int v, float* at) TEGULA_LAMBDA_INLINE { store(at, load<vf32>(sum(m, v))); });
+}
+
+// All of K straight from the packed panel.
 template <quant_format F, int MR>
 TEGULA_NOINLINE void exact_packed_kernel(const t::a_block& block, index_t row, const std::byte* panel, index_t K, float* c) noexcept {
   constexpr index_t super_k = t::traits<F>::super_k;
   const std::size_t ahead = cpu_report().prefetch_ahead;
-  alignas(64) float sums[MR * t::NR];
-  const auto sum = [&](int m, int v) TEGULA_LAMBDA_INLINE { return sums + m * t::NR + v * lanes; };
-  const auto add = [&](index_t s, auto whole) TEGULA_LAMBDA_INLINE {
-    super_group<F> super = super_group_at<F>(panel, s, K);
-    if constexpr (whole()) super.blocks = t::traits<F>::super_blocks;
-    packed_weights<F, panel_vectors, (MR <= in_place_rows), whole()> weights(super, 0, ahead);
-    add_super<F, decltype(weights), MR, panel_vectors>(a_rows(block, row, s * super_k), weights, super.blocks, sums);
-  };
-  for_each_vector<MR, panel_vectors>(c, [&](int m, int v, float* at) TEGULA_LAMBDA_INLINE { store(sum(m, v), load<vf32>(at)); });
-  for (index_t s = 0; s < K / super_k; ++s) add(s, std::true_type{});
-  if (K % super_k != 0) add(K / super_k, std::false_type{});
-  for_each_vector<MR, panel_vectors>(c, [&](int m, int v, float* at) TEGULA_LAMBDA_INLINE { store(at, load<vf32>(sum(m, v))); });
+  sum_aside<MR>(c, [&](float* sums) TEGULA_LAMBDA_INLINE {
+    for (index_t s = 0; s < K / super_k; ++s) add_packed<F, MR, true>(block, row, s, super_group_at<F>(panel, s, K), ahead, sums);
+    if (const index_t s = K / super_k; K % super_k != 0)
+      add_packed<F, MR, false>(block, row, s, super_group_at<F>(panel, s, K), ahead, sums);
+  });
 }
 
 // A chunk of K of one panel, or of as many as exact_vectors fill: super-groups first .. last - 1, unpacked, [panel][super-group].

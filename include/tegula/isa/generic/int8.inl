@@ -14,33 +14,44 @@ using byte_dot = partial_dot<255, t::scale_k, 128>;
 // What these products read of A besides quants and scales.
 inline constexpr t::a_parts int8_parts = byte_dot::offset_applied ? 0 : t::a_part::offset256;
 
-// C[MR][NR] (rows of NR floats) += the chunk, whose bytes have Offset, 0 or 128, added. Registers: MR x panel_vectors sums, and of few rows
-// several of each, which hides a product's latency. Bound: the dot products, NR * K / (4 * lanes) a row.
-template <int MR, int Offset>
-TEGULA_NOINLINE void int8_kernel(const t::a_block& block, index_t first_row, const byte_chunk& w, float* c) noexcept {
+// Rows of a tile of 64 of K that stand in memory, bytes with Offset added.
+template <int Offset, bool Prefetch>
+struct byte_rows_in_memory {
+  const std::byte* at;
+
+  [[nodiscard]] TEGULA_INLINE vu32 operator()(int r, int v) const {
+    constexpr std::uint32_t to_unsigned = (128 - Offset) * 0x01010101u;
+    const std::byte* row = at + r * t::row_bytes;
+    if constexpr (Prefetch)
+      if (v == 0) prefetch_page_ahead<t::row_bytes>(row);
+    return load<vu32>(row + v * lanes * 4) ^ to_unsigned;
+  }
+};
+
+// C[MR][NR] (rows of NR floats) += 256 of K. with_tile(i, step) calls step(rows) with the i-th 64 of K: rows(r, v) are bytes
+// + 128.
+// Registers: MR x panel_vectors sums, and of few rows several of each, which hides a product's latency. Bound: the dot products,
+// NR * K / (4 * lanes) a row.
+template <int MR, class WithTile>
+TEGULA_INLINE void add_256(const a_rows& a, const void* scales, WithTile with_tile, float* c) {
   using partial = byte_dot;
   constexpr int tile_rows = 64 / 4, outputs = MR * panel_vectors, chains = outputs <= 2 ? 4 : outputs <= 4 ? 2 : 1;
-  constexpr std::uint32_t to_unsigned = (128 - Offset) * 0x01010101u;
-  const t::byte_block* weights = w.blocks;
-  for (index_t k = w.first_k; k < w.last_k; k += t::scale_k, ++weights) {
-    const a_rows a(block, first_row, k);
-    partial sums[MR][panel_vectors][chains];
-    if constexpr (!partial::offset_applied) {
+  partial sums[MR][panel_vectors][chains];
+  if constexpr (!partial::offset_applied) {
+    TEGULA_UNROLL
+    for (int m = 0; m < MR; ++m) {
       TEGULA_UNROLL
-      for (int m = 0; m < MR; ++m) {
-        TEGULA_UNROLL
-        for (int v = 0; v < panel_vectors; ++v) sums[m][v][0].sum = a.offset256(m);
-      }
+      for (int v = 0; v < panel_vectors; ++v) sums[m][v][0].sum = a.offset256(m);
     }
-    for (int tile = 0; tile < t::scale_k / 64; ++tile) {
-      const std::byte* quads = a.quants(static_cast<std::size_t>(tile) * 64);
+  }
+  for (index_t i = 0; i < t::scale_k / 64; ++i) {
+    const std::byte* quads = a.quants(static_cast<std::size_t>(i) * 64);
+    with_tile(i, [&](auto rows) TEGULA_LAMBDA_INLINE {
       TEGULA_UNROLL
       for (int r = 0; r < tile_rows; ++r) {
-        const std::byte* row = weights->rows[tile * tile_rows + r];
-        if constexpr (MR >= 16 && Offset == 0) prefetch_page_ahead<t::row_bytes>(row);  // from memory: so many products see too few loads
         vu32 bytes[panel_vectors];
         TEGULA_UNROLL
-        for (int v = 0; v < panel_vectors; ++v) bytes[v] = load<vu32>(row + v * lanes * 4) ^ to_unsigned;
+        for (int v = 0; v < panel_vectors; ++v) bytes[v] = rows(r, v);
         TEGULA_UNROLL
         for (int m = 0; m < MR; ++m) {
           const vu32 activations = splat_word(quads + m * t::row_bytes + 4 * r);
@@ -48,18 +59,29 @@ TEGULA_NOINLINE void int8_kernel(const t::a_block& block, index_t first_row, con
           for (int v = 0; v < panel_vectors; ++v) sums[m][v][r % chains].add(bytes[v], activations);
         }
       }
-    }
+    });
+  }
+  TEGULA_UNROLL
+  for (int v = 0; v < panel_vectors; ++v) {
+    const vf32 scale = load<vf32>(static_cast<const std::byte*>(scales) + v * lanes * 4);
     TEGULA_UNROLL
-    for (int v = 0; v < panel_vectors; ++v) {
-      const vf32 scale = load<vf32>(weights->scales + v * lanes);
+    for (int m = 0; m < MR; ++m) {
+      vi32 sum{};
       TEGULA_UNROLL
-      for (int m = 0; m < MR; ++m) {
-        vi32 sum{};
-        TEGULA_UNROLL
-        for (const partial& chain : sums[m][v]) sum = chain.total(sum);
-        float* at = c + m * t::NR + v * lanes;
-        store(at, fma(to_float(sum) * scale, a.scale(m), load<vf32>(at)));
-      }
+      for (const partial& chain : sums[m][v]) sum = chain.total(sum);
+      float* at = c + m * t::NR + v * lanes;
+      store(at, fma(to_float(sum) * scale, a.scale(m), load<vf32>(at)));
     }
   }
+}
+
+// C[MR][NR] += the chunk, whose bytes have Offset, 0 or 128, added.
+template <int MR, int Offset>
+TEGULA_NOINLINE void int8_kernel(const t::a_block& block, index_t first_row, const byte_chunk& w, float* c) noexcept {
+  constexpr bool prefetch = MR >= 4 && Offset == 0;  // from memory: so many products see too few loads
+  const t::byte_block* weights = w.blocks;
+  for (index_t k = w.first_k; k < w.last_k; k += t::scale_k, ++weights)
+    add_256<MR>(
+        a_rows(block, first_row, k), weights->scales,
+        [&](index_t i, auto step) TEGULA_LAMBDA_INLINE { step(byte_rows_in_memory<Offset, prefetch>{weights->rows[i * 64 / 4]}); }, c);
 }

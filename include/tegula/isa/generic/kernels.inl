@@ -24,6 +24,8 @@ struct macrokernel_of {
 };
 
 #include "sparse.inl"
+#include "sparse_quants.inl"
+#include "sparse_macrokernel.inl"
 #include "task.inl"
 #include "softmax.inl"
 

@@ -21,7 +21,7 @@ class tile_expansion {
   using rows_of = t::sparse_rows<F>;
   using mask_type = typename t::sparse_layout<F>::mask;
   static constexpr int vectors = 16 / lanes;
-  static constexpr int prefetch_ahead = 4096;
+  static constexpr int prefetch_ahead = rows_of::element_bytes == 1 ? 8192 : 4096;
   static constexpr std::uint32_t zeros = rows_of::zero * (rows_of::nibbles ? 0x11111111u : 0x01010101u);
 
  public:
@@ -175,40 +175,13 @@ struct expanded_weights {
 };
 
 // Few rows of A, float weights: expanded and multiplied in one pass.
-template <float_format F, class AElement>
-TEGULA_INLINE void float_from_sparse(const block_product& p) {
+template <float_format F>
+TEGULA_INLINE void exact_from_sparse(const block_product& p) {
   const std::byte* first = t::sparse_panel_at(p.panel, 0);
   const expanded_weights<F> weights{{first, p.panels > 1 ? t::sparse_panel_at(p.panel, 1) : first}, p.K, 0};
   p.for_each_block([&](const t::a_block& block, float* c) TEGULA_LAMBDA_INLINE {
     for_each_strip<sparse_rows_at_once, 1>(block.rows, [&](index_t m, auto mr) TEGULA_LAMBDA_INLINE {
-      float_kernel<AElement, mr()>(block.tiles + m * t::row_bytes, block.tile_stride(), 0, p.K, weights, c + m * t::NR);
+      float_kernel<float, mr()>(block.tiles + m * t::row_bytes, block.tile_stride(), 0, p.K, weights, c + m * t::NR);
     });
   });
-}
-
-// Of K at a time: with few rows of A what the kernel multiplies while the next rows are expanded, with more what stays in L2.
-inline constexpr index_t sparse_piece_k = 256, sparse_chunk_k = 1024, sparse_piece_rows = 8;
-
-// Two panels at a time. Dense: the macro-kernel of packed panels, and how many it takes.
-template <class F, class Dense>
-TEGULA_NOINLINE void sparse_macrokernel(const block_product& p) noexcept {
-  using layout = t::sparse_layout<F>;
-  if constexpr (float_format<F> && sparse_rows_at_once > 0 && std::is_same_v<Dense, macrokernel_of<F, compute::exact>>)
-    if (p.rows() <= sparse_rows_at_once) return float_from_sparse<F, float>(p);
-  alignas(64) std::byte packed[Dense::panels * t::panel_layout<F>::panel_bytes(sparse_chunk_k)];
-  const index_t step = p.rows() <= sparse_piece_rows ? sparse_piece_k : sparse_chunk_k;
-  block_product piece = p;
-  piece.panel = packed;
-  for (index_t k = 0; k < p.K; k += step) {
-    piece.first_k = k;
-    piece.K = p.K - k < step ? p.K - k : step;
-    for (int i = 0; i < p.panels; i += Dense::panels) {
-      piece.panels = p.panels - i < Dense::panels ? p.panels - i : Dense::panels;
-      piece.c = p.c_of_panel(i);
-      for (int j = 0; j < piece.panels; ++j)
-        expand_units<F>(t::sparse_panel_at(p.panel, i + j), p.K, k / layout::unit_k, layout::units(k + piece.K),
-                        packed + static_cast<std::size_t>(j) * t::panel_layout<F>::panel_bytes(piece.K));
-      Dense::call(piece);
-    }
-  }
 }

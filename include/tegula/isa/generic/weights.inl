@@ -121,14 +121,25 @@ inline constexpr std::size_t shared_rows = [] {
   return group_rows < stored ? group_rows : stored;
 }();
 
+// The stored rows of a super-group's blocks, as a panel has them.
+template <quant_format F>
+struct rows_in_panel {
+  super_group<F> super;
+
+  [[nodiscard]] TEGULA_INLINE vu32 operator()(std::size_t block, std::size_t stored, int vector) const {
+    return load<vu32>(super.quants(block) + stored * t::row_bytes + vector * lanes * 4);
+  }
+};
+
 // A super-group of weights for the columns from vector `first` on, as micro-kernels read it: quants times 2^quant_lift (in place: with
 // the shift that row_shift tells still to come), scales as partial_dot multiplies by them, minima of integer scales in pairs.
 //
 // A Whole super-group is read as memory likes it, if there are registers: each line once, upwards. (With few rows of A prefetchers must
 // keep up, and lines that are read again, in another order, take them up to a third of their speed: Zen 4, Q6_K, M = 1.) So its scales are
 // loaded first, and the rows that some groups share by fetch(), when the first of them starts. Where the CPU wants it, what stands as far
-// behind them as prefetch_ahead tells is fetched at the same time.
-template <quant_format F, int Vectors, bool InPlace, bool Whole>
+// behind them as prefetch_ahead tells is fetched at the same time. Rows: where stored rows come from; of a Whole super-group, asked once
+// for each, upwards.
+template <quant_format F, int Vectors, bool InPlace, bool Whole, class Rows = rows_in_panel<F>>
 class packed_weights {
  public:
   static constexpr bool unpacked = false, whole = Whole;
@@ -138,7 +149,9 @@ class packed_weights {
   static constexpr int chain_rows = in_place ? stored_rows : F::block_k / 4;
 
   // ahead: how far ahead to fetch, in bytes; 0: not at all.
-  TEGULA_INLINE packed_weights(super_group<F> super, int first, std::size_t ahead = 0) : super_(super), first_(first), ahead_(ahead) {
+  TEGULA_INLINE packed_weights(super_group<F> super, int first, std::size_t ahead = 0) : packed_weights(super, first, ahead, Rows{super}) {}
+  TEGULA_INLINE packed_weights(super_group<F> super, int first, std::size_t ahead, const Rows& rows)
+      : super_(super), first_(first), ahead_(ahead), source_(rows) {
     if constexpr (Whole) prefetch<t::panel_layout<F>::quants_at(blocks)>(super_.base);
     if constexpr (integer_scales<F>) {
       TEGULA_UNROLL
@@ -171,7 +184,7 @@ class packed_weights {
       for (std::size_t i = 0; i < shared_rows<F>; ++i) {
         TEGULA_UNROLL
         for (int v = 0; v < Vectors; ++v) {
-          rows_[i][v] = load_row(block, stored_row<F, 0>(row) + i, v);
+          rows_[i][v] = source_(block, stored_row<F, 0>(row) + i, first_ + v);
           hold(rows_[i][v]);
         }
       }
@@ -180,7 +193,7 @@ class packed_weights {
   [[nodiscard]] TEGULA_INLINE vu32 row(std::size_t block, int r, int v) const {
     const auto stored = [&](std::size_t i) TEGULA_LAMBDA_INLINE {
       if constexpr (ordered) return rows_[i % shared_rows<F>][v];
-      else return load_row(block, i, v);
+      else return source_(block, i, first_ + v);
     };
     if constexpr (in_place) {
       constexpr std::uint32_t mask = ((1u << t::traits<F>::bits) - 1u) * 0x01010101u;
@@ -214,9 +227,6 @@ class packed_weights {
   TEGULA_INLINE void prefetch(const std::byte* read_now) const {
     if (ahead_ != 0) prefetch_lines<Bytes>(read_now + ahead_);
   }
-  [[nodiscard]] TEGULA_INLINE vu32 load_row(std::size_t block, std::size_t stored, int v) const {
-    return load<vu32>(super_.quants(block) + stored * t::row_bytes + column(v) * 4);
-  }
   template <class Place>
   TEGULA_INLINE void load_halves(vf32 (&values)[blocks][Vectors], Place place) {
     TEGULA_UNROLL
@@ -232,6 +242,7 @@ class packed_weights {
   super_group<F> super_;
   int first_;
   std::size_t ahead_;
+  Rows source_;
   vu32 scales_[quads][Vectors], minima_[quads][Vectors];
   vf32 d_[blocks][Vectors], m_[blocks][Vectors];
   vu32 rows_[shared_rows<F>][Vectors];

@@ -1,0 +1,26 @@
+// Of K at a time: with few rows of A what the kernel multiplies while the next rows are expanded, with more what stays in L2.
+inline constexpr index_t sparse_piece_k = 256, sparse_chunk_k = 1024, sparse_piece_rows = 8;
+
+// Two panels at a time. Dense: the macro-kernel of packed panels, and how many it takes.
+template <class F, class Dense>
+TEGULA_NOINLINE void sparse_macrokernel(const block_product& p) noexcept {
+  using layout = t::sparse_layout<F>;
+  if constexpr (rows_from_sparse<F> != 0 && std::is_same_v<Dense, macrokernel_of<F, compute::exact>>)
+    if (p.rows() <= rows_from_sparse<F>) return exact_from_sparse<F>(p);
+  alignas(64) std::byte packed[Dense::panels * t::panel_layout<F>::panel_bytes(sparse_chunk_k)];
+  const index_t step = p.rows() <= sparse_piece_rows ? sparse_piece_k : sparse_chunk_k;
+  block_product piece = p;
+  piece.panel = packed;
+  for (index_t k = 0; k < p.K; k += step) {
+    piece.first_k = k;
+    piece.K = p.K - k < step ? p.K - k : step;
+    for (int i = 0; i < p.panels; i += Dense::panels) {
+      piece.panels = p.panels - i < Dense::panels ? p.panels - i : Dense::panels;
+      piece.c = p.c_of_panel(i);
+      for (int j = 0; j < piece.panels; ++j)
+        expand_units<F>(t::sparse_panel_at(p.panel, i + j), p.K, k / layout::unit_k, layout::units(k + piece.K),
+                        packed + static_cast<std::size_t>(j) * t::panel_layout<F>::panel_bytes(piece.K));
+      Dense::call(piece);
+    }
+  }
+}
