@@ -291,7 +291,7 @@ concept executor_for = executor<E> && (std::same_as<A, quantized_activations> ||
 // C[M, N] = epilogue(A[M, K] * W[N, K]^T).
 //
 // a         matrix_view of float, f16 or bf16, whose rows may have a stride; or quantized_activations: then nothing is allocated
-// w         packed_matrix<F>, any_packed_matrix, sparse_matrix<F> or any_sparse_matrix
+// w         packed_matrix<F>, any_packed_matrix, sparse_matrix<F>, any_sparse_matrix, or what storage.hpp has for both
 // c         matrix_view of float, f16 or bf16; must not overlap A
 // epilogue  (float value, index_t m, index_t n) -> float, called once for every element, from the executor's threads. It may read the
 //           element of C that it is about to replace (a residual). The value it gets has the same bits everywhere; its own arithmetic is

@@ -85,39 +85,23 @@ double density_of(const void* blocks, weight_shape shape, Executor&& executor = 
   return kept == 0 ? 0 : kept / (static_cast<double>(shape.N) * static_cast<double>(shape.K));
 }
 
-// A packed_matrix<F> or a sparse_matrix<F>; gemm() and activations take it as they take these.
-template <sparse_format F>
-class stored_matrix {
+// A dense or a sparse matrix; gemm() and activations take it as they take these.
+template <class Dense, class Sparse>
+class dense_or_sparse : public detail::matrix_variant<Dense, Sparse> {
  public:
-  stored_matrix(packed_matrix<F> w) : matrix_(std::move(w)) {}  // NOLINT: conversions are what is wanted
-  stored_matrix(sparse_matrix<F> w) : matrix_(std::move(w)) {}  // NOLINT
+  dense_or_sparse(Dense w) : detail::matrix_variant<Dense, Sparse>(std::move(w)) {}   // NOLINT: conversions are what is wanted
+  dense_or_sparse(Sparse w) : detail::matrix_variant<Dense, Sparse>(std::move(w)) {}  // NOLINT
 
-  // Calls function with the matrix held.
-  template <class Function>
-  decltype(auto) visit(Function&& function) const {
-    return std::visit(std::forward<Function>(function), matrix_);
-  }
-
-  [[nodiscard]] bool is_sparse() const noexcept { return std::holds_alternative<sparse_matrix<F>>(matrix_); }
-  [[nodiscard]] index_t rows() const {
-    return visit([](const auto& w) { return w.rows(); });
-  }
-  [[nodiscard]] index_t cols() const {
-    return visit([](const auto& w) { return w.cols(); });
-  }
-  [[nodiscard]] std::size_t bytes() const {
-    return visit([](const auto& w) { return w.bytes(); });
-  }
-  [[nodiscard]] type_id type() const noexcept { return F::id; }
-
- private:
-  std::variant<packed_matrix<F>, sparse_matrix<F>> matrix_;
+  [[nodiscard]] bool is_sparse() const noexcept { return this->template holds<Sparse>(); }
 };
+template <sparse_format F>
+using stored_matrix = dense_or_sparse<packed_matrix<F>, sparse_matrix<F>>;
+using any_stored_matrix = dense_or_sparse<any_packed_matrix, any_sparse_matrix>;
 
 namespace detail {
 
-template <sparse_format F>
-inline constexpr bool is_any_weights<stored_matrix<F>> = true;
+template <class Dense, class Sparse>
+inline constexpr bool is_any_weights<dense_or_sparse<Dense, Sparse>> = true;
 
 }  // namespace detail
 
@@ -128,6 +112,22 @@ stored_matrix<F> compress_or_pack(const void* blocks, weight_shape shape, const 
   const bool could_pay = sparse_pays<F>(shape, 0, use);
   if (could_pay && sparse_pays<F>(shape, density_of<F>(blocks, shape, executor), use)) return compress<F>(blocks, shape, executor);
   return pack<F>(blocks, shape, executor);
+}
+
+// The same by ggml type number. Dense as well: types that sparse matrices do not hold, or hold rounded (F32).
+template <class Executor = serial_executor>
+requires whole_executor<Executor> any_stored_matrix compress_or_pack(type_id type, const void* blocks, weight_shape shape,
+                                                                     const weight_use& use = {}, Executor&& executor = {}) {
+  return visit(type, [&]<class F>(F) -> any_stored_matrix {
+    if constexpr (sparse_format<F>) {
+      return compress_or_pack<F>(blocks, shape, use, executor).visit([]<class W>(W&& w) -> any_stored_matrix {
+        if constexpr (std::is_same_v<std::remove_cvref_t<W>, packed_matrix<F>>) return any_packed_matrix(std::forward<W>(w));
+        else return any_sparse_matrix(std::forward<W>(w));
+      });
+    } else {
+      return any_packed_matrix(pack<F>(blocks, shape, executor));
+    }
+  });
 }
 
 }  // namespace tegula::inline TEGULA_ABI

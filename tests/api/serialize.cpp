@@ -7,6 +7,7 @@
 
 #include "../support/catch.hpp"
 #include "../support/runner.hpp"
+#include "../support/serialized.hpp"
 
 using namespace tests;
 
@@ -14,15 +15,6 @@ namespace {
 
 using any = tg::any_packed_matrix;
 
-std::string saved(const any& w) {
-  std::ostringstream out;
-  tg::save(w, out);
-  return out.str();
-}
-any loaded(const std::string& file) {
-  std::istringstream in(file);
-  return tg::load<any>(in);
-}
 any example(const block_info& type, tg::index_t N = 19) {
   const tg::index_t K = type.block_k == 1 ? 21 : 2 * type.block_k;
   return pack(type, random_blocks(type, N, K, 5).data(), N, K);
@@ -71,7 +63,7 @@ TEST_CASE("save and load give the same matrix", "[serialize]") {
     const any w = example(type);
     const std::string file = saved(w);
     CHECK(file.size() == 64 + w.bytes());
-    const any back = loaded(file);
+    const any back = loaded<any>(file);
     CHECK((back.rows() == w.rows() && back.cols() == w.cols() && back.type() == w.type()));
     CHECK(saved(back) == file);
     w.visit([&]<class F>(const tg::packed_matrix<F>& typed) {
@@ -79,7 +71,7 @@ TEST_CASE("save and load give the same matrix", "[serialize]") {
       tg::save(typed, stream);
       CHECK(saved(tg::load<tg::packed_matrix<F>>(stream)) == file);
     });
-    CHECK(saved(loaded(saved(example(type, 0)))) == saved(example(type, 0)));
+    CHECK(saved(loaded<any>(saved(example(type, 0)))) == saved(example(type, 0)));
     unseekable pipe(file);
     std::istream in(&pipe);
     CHECK(saved(tg::load<any>(in)) == file);
@@ -107,7 +99,7 @@ TEST_CASE("a truncated file", "[serialize][errors]") {
   for (const block_info& type : all_types()) {
     const std::string file = saved(example(type));
     for (std::size_t size = 0; size < file.size(); size += size < 80 ? 1 : 97) {
-      const std::string message = message_of<std::runtime_error>([&] { loaded(file.substr(0, size)); });
+      const std::string message = message_of<std::runtime_error>([&] { loaded<any>(file.substr(0, size)); });
       INFO(size << " bytes left");
       check_names(message, {"truncated", size < 64 ? "64" : std::to_string(file.size() - 64).c_str(),
                             std::to_string(size < 64 ? size : size - 64).c_str()});
@@ -125,23 +117,23 @@ TEST_CASE("a corrupt file", "[serialize][errors]") {
       std::string bad = file;
       bad[at] = static_cast<char>(bad[at] ^ flip);
       INFO("byte " << at);
-      check_names(message_of<std::runtime_error>([&] { loaded(bad); }), {at < 8    ? "not a matrix file"
-                                                                         : at < 64 ? "the header's checksum"
-                                                                                   : "checksum of its panels"});
+      check_names(message_of<std::runtime_error>([&] { loaded<any>(bad); }), {at < 8    ? "not a matrix file"
+                                                                              : at < 64 ? "the header's checksum"
+                                                                                        : "checksum of its panels"});
     }
 }
 
 TEST_CASE("a foreign file", "[serialize][errors]") {
-  check_names(message_of<std::runtime_error>([] { loaded("GGUF" + std::string(1000, 'x')); }), {"not a matrix file", "magic"});
-  check_names(message_of<std::runtime_error>([] { loaded(std::string(64, '\0')); }), {"not a matrix file"});
-  check_names(message_of<std::runtime_error>([] { loaded(""); }), {"truncated", "64 bytes, 0 are left"});
+  check_names(message_of<std::runtime_error>([] { loaded<any>("GGUF" + std::string(1000, 'x')); }), {"not a matrix file", "magic"});
+  check_names(message_of<std::runtime_error>([] { loaded<any>(std::string(64, '\0')); }), {"not a matrix file"});
+  check_names(message_of<std::runtime_error>([] { loaded<any>(""); }), {"truncated", "64 bytes, 0 are left"});
 }
 
 TEST_CASE("another type, another version", "[serialize][errors]") {
   const std::string file = saved(example(info_of(tg::q4_k::id)));
   std::istringstream in(file);
   check_names(message_of<std::runtime_error>([&] { tg::load<tg::packed_matrix<tg::q6_k>>(in); }), {"type 12", "q6_k", "14"});
-  check_names(message_of<std::runtime_error>([&] { loaded(forged(file, [](auto& h) { h.version = 7; })); }),
+  check_names(message_of<std::runtime_error>([&] { loaded<any>(forged(file, [](auto& h) { h.version = 7; })); }),
               {"version 7", "version 2", "pack it again"});
 }
 
@@ -150,7 +142,7 @@ TEST_CASE("a header that lies", "[serialize][errors]") {
   const std::string file = saved(example(info_of(tg::q4_k::id)));
   const auto fails = [&](auto change) {
     try {
-      loaded(forged(file, change));
+      loaded<any>(forged(file, change));
     } catch (const std::exception& e) {
       return std::string(e.what());
     }

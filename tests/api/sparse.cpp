@@ -12,6 +12,7 @@
 #include "../support/catch.hpp"
 #include "../support/guard.hpp"
 #include "../support/runner.hpp"
+#include "../support/serialized.hpp"
 #include "../support/sparse_data.hpp"
 
 using namespace tests;
@@ -22,15 +23,6 @@ using any = tg::any_sparse_matrix;
 
 tg::index_t some_k(const block_info& type) { return type.block_k == 256 ? 768 : type.block_k == 32 ? 224 : 53; }
 
-std::string saved(const any& w) {
-  std::ostringstream out;
-  tg::save(w, out);
-  return out.str();
-}
-any loaded(const std::string& file) {
-  std::istringstream in(file);
-  return tg::load<any>(in);
-}
 any example(const block_info& type, tg::index_t N = 19, double percent = 50) {
   const tg::index_t K = type.block_k == 1 ? 70 : type.block_k == 32 ? 160 : type.block_k;
   return compress(type, random_sparse_blocks(type, N, K, 5, random_zeros(percent)), N, K);
@@ -204,7 +196,7 @@ TEST_CASE("save and load give the same sparse matrix", "[sparse][serialize]") {
           INFO(type.name << ", N = " << N << ", K = " << K << ", " << percent << " % zeros");
           const std::string file = saved(w);
           CHECK(file.size() == 64 + w.bytes());
-          const any back = loaded(file);
+          const any back = loaded<any>(file);
           CHECK((back.rows() == N && back.cols() == K && back.type() == type.id && nonzeros(back) == nonzeros(w)));
           CHECK((saved(back) == file));
           w.visit([&]<class F>(const tg::sparse_matrix<F>&) {
@@ -228,7 +220,7 @@ TEST_CASE("sparse is not packed", "[sparse][serialize][errors]") {
 TEST_CASE("a truncated sparse file", "[sparse][serialize][errors]") {
   const std::string file = saved(example(info_of(tg::q4_0::id)));
   for (std::size_t size = 0; size < file.size(); size += size < 80 ? 1 : 97)
-    check_names(message_of<std::runtime_error>([&] { loaded(file.substr(0, size)); }), {"truncated"});
+    check_names(message_of<std::runtime_error>([&] { loaded<any>(file.substr(0, size)); }), {"truncated"});
 }
 
 namespace {
@@ -270,7 +262,7 @@ class forgery {
     return file([](const auto&) {});
   }
   [[nodiscard]] std::string error() const {
-    return message_of<std::runtime_error>([&] { loaded(file()); });
+    return message_of<std::runtime_error>([&] { loaded<any>(file()); });
   }
 
  private:
@@ -282,7 +274,7 @@ class forgery {
 bool refused(const forgery& forged) {
   const guard_allocations own_buffers_too;
   try {
-    const any w = loaded(forged.file());
+    const any w = loaded<any>(forged.file());
     decompressed(w);
     for (const tg::isa isa : isas_here()) multiply(std::vector<float>(static_cast<std::size_t>(w.cols()), 1.f), 1, w, on(isa));
   } catch (const std::runtime_error& e) {
@@ -357,7 +349,7 @@ TEST_CASE("what a forged sparse matrix is told", "[sparse][serialize][errors]") 
   check_names(forgery(right).resize(0).error(), {"heads do not fit"});
 
   const auto claimed = [&](tg::index_t N, tg::index_t K) {
-    return message_of<std::runtime_error>([&] { loaded(right.file([&](auto& h) { h.N = N, h.K = K; })); });
+    return message_of<std::runtime_error>([&] { loaded<any>(right.file([&](auto& h) { h.N = N, h.K = K; })); });
   };
   check_names(claimed(15, 64), {"N = 15", "outside the matrix"});
   check_names(claimed(16, 63), {"K = 63", "outside the matrix"});
@@ -367,9 +359,9 @@ TEST_CASE("what a forged sparse matrix is told", "[sparse][serialize][errors]") 
   check_names(claimed(16, tg::index_t{1} << 30), {"K = 1073741824", "tile words do not fit"});
   check_names(claimed(tg::index_t{1} << 30, 64), {"N = 1073741824", "heads do not fit"});
   check_names(claimed(16, -1), {"K = -1"});
-  check_names(message_of<std::runtime_error>([&] { loaded(right.file([](auto& h) { h.type = tg::q6_k::id.value; })); }),
+  check_names(message_of<std::runtime_error>([&] { loaded<any>(right.file([](auto& h) { h.type = tg::q6_k::id.value; })); }),
               {"14", "not supported"});
-  check_names(message_of<std::runtime_error>([&] { loaded(right.file([](auto& h) { h.storage = 7; })); }), {"unknown", "sparse"});
+  check_names(message_of<std::runtime_error>([&] { loaded<any>(right.file([](auto& h) { h.storage = 7; })); }), {"unknown", "sparse"});
 }
 
 // A tile that is full has no masks that could say where the matrix ends.
@@ -378,7 +370,7 @@ TEST_CASE("a full tile may not stand where the matrix ends", "[sparse][serialize
   const forgery right(compress(type, random_sparse_blocks(type, 16, 32, 1, random_zeros(0)), 16, 32));
   CHECK((right.get<std::uint32_t>(panel_at(right, 0)) & 3u) == 2);
   const auto claimed = [&](tg::index_t N, tg::index_t K) {
-    return message_of<std::runtime_error>([&] { loaded(right.file([&](auto& h) { h.N = N, h.K = K; })); });
+    return message_of<std::runtime_error>([&] { loaded<any>(right.file([&](auto& h) { h.N = N, h.K = K; })); });
   };
   check_names(claimed(15, 32), {"N = 15", "full"});
   check_names(claimed(16, 31), {"K = 31", "full"});

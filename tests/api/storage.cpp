@@ -74,3 +74,24 @@ TEST_CASE("compress_or_pack holds the form that pays, with the same bits", "[sto
   CHECK(tg::density_of<tg::bf16>(nullptr, {.N = 0, .K = 512}) == 0);
   CHECK_THROWS_AS(tg::compress_or_pack<tg::q8_0>(nullptr, {.N = 16, .K = 32}), std::invalid_argument);
 }
+
+TEST_CASE("compress_or_pack by type number", "[storage]") {
+  const tg::weight_use use{.working_set = beyond_caches};
+  for (const block_info& type : all_types()) {
+    const tg::index_t N = 24, K = 512;
+    const bytes blocks = random_blocks(type, N, K, 3);
+    const tg::any_stored_matrix w = tg::compress_or_pack(type.id, blocks.data(), {.N = N, .K = K}, use);
+    INFO(type.name);
+    CHECK((w.rows() == N && w.cols() == K && w.type() == type.id && w.bytes() > 0));
+    const tg::any_packed_matrix dense = tg::pack(type.id, blocks.data(), {.N = N, .K = K});
+    const std::vector<float> values = random_activations(1, K, 5);
+    std::vector<float> c(24), expected(24, 1.f);
+    const tg::matrix_view<const float> a(values.data(), 1, K);
+    tg::gemm(a, w, tg::matrix_view<float>(c.data(), 1, N));
+    tg::gemm(a, dense, tg::matrix_view<float>(expected.data(), 1, N));
+    CHECK(std::memcmp(c.data(), expected.data(), sizeof(float) * c.size()) == 0);
+  }
+  const auto weights = weights_of(16);
+  CHECK(tg::compress_or_pack(tg::bf16::id, weights.data(), shape, use).is_sparse() == tg::sparse_pays<tg::bf16>(shape, 1. / 16, use));
+  CHECK_THROWS_AS(tg::compress_or_pack(static_cast<tg::type_id>(9999), nullptr, {}), std::invalid_argument);
+}

@@ -3,12 +3,12 @@
 
 #include <type_traits>
 #include <utility>
-#include <variant>
 
 #include "../core/aligned_buffer.hpp"
 #include "../core/executor.hpp"
 #include "../formats/all.hpp"
 #include "block_codec.hpp"
+#include "matrix_variant.hpp"
 
 namespace tegula::inline TEGULA_ABI {
 
@@ -178,48 +178,11 @@ void unpack(const packed_matrix<F>& w, void* blocks, Executor&& executor = {}) {
   });
 }
 
-namespace detail {
-
-template <class List>
-struct packed_variant;
-template <class... Formats>
-struct packed_variant<format_list<Formats...>> {
-  using type = std::variant<packed_matrix<Formats>...>;
-};
-
-}  // namespace detail
-
 // A packed matrix whose format is known at run time only.
-class any_packed_matrix {
+class any_packed_matrix : public detail::matrix_of_formats<packed_matrix, all_formats>::type {
  public:
   template <block_format F>
-  any_packed_matrix(packed_matrix<F> w) : matrix_(std::move(w)) {}  // NOLINT: a conversion is what is wanted
-
-  // Calls function(const packed_matrix<F>&), or function(packed_matrix<F>&), with the matrix held.
-  template <class Function>
-  decltype(auto) visit(Function&& function) const {
-    return std::visit(std::forward<Function>(function), matrix_);
-  }
-  template <class Function>
-  decltype(auto) visit(Function&& function) {
-    return std::visit(std::forward<Function>(function), matrix_);
-  }
-
-  [[nodiscard]] index_t rows() const {
-    return visit([](const auto& w) { return w.rows(); });
-  }
-  [[nodiscard]] index_t cols() const {
-    return visit([](const auto& w) { return w.cols(); });
-  }
-  [[nodiscard]] std::size_t bytes() const {
-    return visit([](const auto& w) { return w.bytes(); });
-  }
-  [[nodiscard]] type_id type() const {
-    return visit([](const auto& w) { return w.type(); });
-  }
-
- private:
-  detail::packed_variant<all_formats>::type matrix_;
+  any_packed_matrix(packed_matrix<F> w) : matrix_variant(std::move(w)) {}  // NOLINT: a conversion is what is wanted
 };
 
 // The same by ggml type number; see the typed forms. Throws std::invalid_argument for a type that is not supported.

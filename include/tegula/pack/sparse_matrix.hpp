@@ -201,47 +201,15 @@ void decompress(const sparse_matrix<F>& w, void* blocks, Executor&& executor = {
   });
 }
 
-namespace detail {
-
-template <class List>
-struct sparse_variant;
-template <class... Formats>
-struct sparse_variant<format_list<Formats...>> {
-  using type = std::variant<sparse_matrix<Formats>...>;
-};
-
-}  // namespace detail
-
 // A sparse matrix whose format is known at run time only.
-class any_sparse_matrix {
+class any_sparse_matrix : public detail::matrix_of_formats<sparse_matrix, sparse_formats>::type {
  public:
   template <sparse_format F>
-  any_sparse_matrix(sparse_matrix<F> w) : matrix_(std::move(w)) {}  // NOLINT: a conversion is what is wanted
+  any_sparse_matrix(sparse_matrix<F> w) : matrix_variant(std::move(w)) {}  // NOLINT: a conversion is what is wanted
 
-  // Calls function(const sparse_matrix<F>&) with the matrix held.
-  template <class Function>
-  decltype(auto) visit(Function&& function) const {
-    return std::visit(std::forward<Function>(function), matrix_);
-  }
-
-  [[nodiscard]] index_t rows() const {
-    return visit([](const auto& w) { return w.rows(); });
-  }
-  [[nodiscard]] index_t cols() const {
-    return visit([](const auto& w) { return w.cols(); });
-  }
-  [[nodiscard]] std::size_t bytes() const {
-    return visit([](const auto& w) { return w.bytes(); });
-  }
   [[nodiscard]] double density() const {
     return visit([](const auto& w) { return w.density(); });
   }
-  [[nodiscard]] type_id type() const {
-    return visit([](const auto& w) { return w.type(); });
-  }
-
- private:
-  detail::sparse_variant<sparse_formats>::type matrix_;
 };
 
 // The same by ggml type number. Throws std::invalid_argument for a type that sparse matrices do not hold.
