@@ -56,8 +56,8 @@ pattern parse_pattern(const std::string& text) {
 void add_options(CLI::App& app, options& o) {
   static const std::map<std::string, scope> scopes{{"row", scope::row}, {"tensor", scope::tensor}};
   static const std::map<std::string, std::optional<tg::type_id>> types{
-      {"keep", std::nullopt}, {"f32", tg::f32::id},   {"f16", tg::f16::id},  {"bf16", tg::bf16::id},
-      {"q8_0", tg::q8_0::id}, {"q4_0", tg::q4_0::id}, {"q4_k", tg::q4_k::id}};
+      {"keep", std::nullopt}, {"f32", tg::f32::id},   {"f16", tg::f16::id},   {"bf16", tg::bf16::id},
+      {"q8_0", tg::q8_0::id}, {"q4_0", tg::q4_0::id}, {"q4_k", tg::q4_k::id}, {"q8_256", tg::q8_256::id}};
 
   app.footer(exit_codes);
   program::add_options(app, o, "list the tensors and what would become of them");
@@ -85,13 +85,15 @@ void add_options(CLI::App& app, options& o) {
   app.add_option_function<std::string>(
          "--type", [&o](const std::string& name) { o.type = types.at(name); },
          "what pruned matrices are stored as. keep (default): the matrix's own type; what is not pruned keeps its\n"
-         "bits. Q4_1, Q4_K and Q5_K have no exact zero. q4_k: written with minima of 8 scales, it has one")
+         "bits. Q4_1, Q4_K and Q5_K have no exact zero. q4_k: written with minima of 8 scales, it has one.\n"
+         "q8_256, int8 with a scale per 256, is tegula's own: with --sparse only")
       ->check(CLI::IsMember(types))
       ->type_name("");
   app.add_flag("--sparse", o.sparse,
                "write pruned matrices without their zeros: a file for tegula, that other readers can list. Of the types\n"
-               "f16, bf16, q8_0, q4_0 and q4_k; f32 becomes bf16");
-  app.add_flag("--expand", o.expand, "write a sparse file as the standard file that it would be without --sparse; prunes nothing")
+               "f16, bf16, q8_0, q4_0, q4_k and q8_256; f32 becomes bf16");
+  app.add_flag("--expand", o.expand,
+               "write a sparse file as the standard file that it would be without --sparse; prunes nothing. Not of q8_256")
       ->excludes("--sparse")
       ->excludes("--list")
       ->excludes("--dry-run");
@@ -237,6 +239,10 @@ int prune_all(const gguf::file& file, const options& o, std::span<const plan> pl
 int expand_all(const gguf::file& file, const options& o) {
   const std::vector<gguf::sparse_matrix> matrices = gguf::read_sparse(file);
   if (matrices.empty()) throw std::runtime_error(o.path + " is not sparse: it has no " + std::string(gguf::sparse_keys) + "tensors");
+  for (const gguf::sparse_matrix& m : matrices) {
+    if (gguf::find_type(m.type) == nullptr)
+      throw std::runtime_error(gguf::printable(m.name) + " is " + program::type_name(m.type) + ", which standard files do not have");
+  }
   expand(file, matrices, o);
   return success;
 }

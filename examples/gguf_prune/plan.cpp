@@ -30,6 +30,8 @@ std::string problem_of(const gguf::tensor& t, const options& o) {
     return "sparse matrices hold " + names_of(tg::sparse_formats{}) + "and no " + program::type_name(stored_type(t, o).value) +
            "; choose one with --type";
   }
+  if (!o.sparse && gguf::find_type(stored_type(t, o).value) == nullptr)
+    return program::type_name(stored_type(t, o).value) + " is no type of standard files; add --sparse";
   if (o.how.blocks && t.dims[0] % static_cast<std::uint64_t>(o.how.blocks->of) != 0) {
     return "rows of " + std::to_string(t.dims[0]) + " weights are no multiple of " + std::to_string(o.how.blocks->of) +
            "; choose another --pattern";

@@ -10,7 +10,7 @@ namespace {
 
 template <class F>
 constexpr tg::index_t block_k = 1;
-template <tg::quant_format F>
+template <tg::quantized_format F>
 constexpr tg::index_t block_k<F> = F::block_k;
 
 template <class T>
@@ -76,6 +76,8 @@ void encode(tg::q4_0, const float* w, std::byte* out) {
   for (std::size_t k = 0; k < 16; ++k) out[2 + k] = static_cast<std::byte>(quant(k) | quant(k + 16) << 4);
 }
 
+void encode(tg::q8_256, const float* w, std::byte* out) { tg::quantize<tg::q8_256>(w, out, tg::q8_256::block_k); }
+
 // Scale and min of a group are the same 6 bits, and dmin = 8 d, which f16 holds exactly: d s q - 8 d s is 0 for q = 8.
 void encode(tg::q4_k, const float* w, std::byte* out) {
   constexpr std::size_t groups = 8, group_k = tg::q4_k::group_k;
@@ -112,7 +114,7 @@ concept encodable = requires(const float* w, std::byte* out) { encode(F{}, w, ou
 // ---- single weights -------------------------------------------------------------------------------------------------
 
 template <class F>
-concept clearable = tg::float_format<F> || F::m_at < 0;
+concept clearable = tg::float_format<F> ||(tg::quant_format<F>&& F::m_at < 0);
 
 template <tg::float_format F>
 void clear_weight(std::byte* row, std::size_t k) {

@@ -1,5 +1,5 @@
-// Rows of weights in GGUF's types, from floats, and with single weights set to zero. Every weight of zero is exactly zero for any
-// reader of the type.
+// Rows of weights in GGUF's types and tegula's own, from floats, and with single weights set to zero. Every weight of zero is exactly zero
+// for any reader of the type.
 #pragma once
 
 #include <span>
@@ -12,7 +12,7 @@ namespace tg = tegula;
 
 std::size_t block_weights(tg::type_id type);  // weights of a block
 
-// Whether quantize() knows a type: F32, F16, BF16, Q8_0, Q4_0, Q4_K.
+// Whether quantize() knows a type: F32, F16, BF16, Q8_0, Q4_0, Q4_K, Q8_256.
 bool can_quantize(tg::type_id type);
 
 // A row of as many weights as fill whole blocks of the type. Q4_K's minima are 8 scales of their group, so that its levels are
