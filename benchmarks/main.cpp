@@ -23,8 +23,11 @@ namespace {
 
 using namespace bench;
 
-const std::map<std::string, tg::isa> isa_names{
-    {"scalar", tg::isa::scalar}, {"avx2", tg::isa::avx2}, {"avx512", tg::isa::avx512}, {"amx", tg::isa::amx}};
+const std::map<std::string, tg::isa> isa_names = [] {
+  std::map<std::string, tg::isa> names;
+  for (const tg::isa isa : tg::all_isas) names[tg::name_of(isa)] = isa;
+  return names;
+}();
 const std::map<std::string, tg::compute> mode_names{
     {"exact", tg::compute::exact}, {"bf16", tg::compute::bf16}, {"requantized", tg::compute::requantized}};
 
@@ -61,8 +64,9 @@ void describe(CLI::App& app, options& o) {
   app.add_option("--n", o.N, "Rows of W (default 4096)")->check(CLI::PositiveNumber);
   app.add_option("--k", o.K, "Columns of W, a multiple of 256 (default 4096)")->check(CLI::PositiveNumber);
   app.add_option("--types", o.types, "Types of W (default all: " + all_types() + ")")->delimiter(',');
-  takes(app.add_option("--isa", o.isas,
-                       "ISAs: scalar, avx2, avx512, amx (default: all that this machine has but scalar, which takes minutes at large M)"),
+  takes(app.add_option(
+            "--isa", o.isas,
+            "ISAs: scalar, avx2, avx_vnni, avx512, amx (default: all that this machine has but scalar, which takes minutes at large M)"),
         isa_names, "ISA");
   takes(app.add_option("--compute", o.modes, "Modes of gemm: exact, bf16, requantized (of quantized types) (default exact,bf16)"),
         mode_names, "MODE");
@@ -87,7 +91,7 @@ void complete(options& o) {
     if (!tg::supported(isa))
       throw CLI::ValidationError("--isa", std::string(tg::name_of(isa)) + " cannot run here: " + tg::cpu_report().why_not(isa));
   if (o.isas.empty())
-    for (const tg::isa isa : {tg::isa::avx2, tg::isa::avx512, tg::isa::amx})
+    for (const tg::isa isa : {tg::isa::avx2, tg::isa::avx_vnni, tg::isa::avx512, tg::isa::amx})
       if (tg::supported(isa)) o.isas.push_back(isa);
   if (o.isas.empty()) o.isas.push_back(tg::isa::scalar);
 }

@@ -65,13 +65,15 @@ constexpr int chains = 12;
 #define BENCH_MUL_ADD(R) "mulps %%xmm14, %%xmm" #R "\naddps %%xmm15, %%xmm" #R "\n"
 #define BENCH_MADDUBS(R) "vpmaddubsw %%ymm14, %%ymm15, %%ymm" #R "\n"
 #define BENCH_FMA_YMM(R) "vfmadd231ps %%ymm14, %%ymm15, %%ymm" #R "\n"
-#define BENCH_DPBUSD(R) "vpdpbusd %%zmm14, %%zmm15, %%zmm" #R "\n"
+#define BENCH_DPBUSD_YMM(R) "%{vex%} vpdpbusd %%ymm14, %%ymm15, %%ymm" #R "\n"
+#define BENCH_DPBUSD_ZMM(R) "vpdpbusd %%zmm14, %%zmm15, %%zmm" #R "\n"
 #define BENCH_FMA_ZMM(R) "vfmadd231ps %%zmm14, %%zmm15, %%zmm" #R "\n"
 BENCH_LOOP(pmaddwd_xmm, "sse2", BENCH_CLEAR_SSE, BENCH_PMADDWD, "")
 BENCH_LOOP(mul_add_xmm, "sse2", BENCH_CLEAR_SSE, BENCH_MUL_ADD, "")
 BENCH_LOOP(maddubs_ymm, "avx2", BENCH_CLEAR_AVX, BENCH_MADDUBS, "vzeroupper")
 BENCH_LOOP(fma_ymm, "avx2,fma", BENCH_CLEAR_AVX, BENCH_FMA_YMM, "vzeroupper")
-BENCH_LOOP(dpbusd_zmm, "avx512f", BENCH_CLEAR_AVX, BENCH_DPBUSD, "vzeroupper")
+BENCH_LOOP(dpbusd_ymm, "avx2", BENCH_CLEAR_AVX, BENCH_DPBUSD_YMM, "vzeroupper")
+BENCH_LOOP(dpbusd_zmm, "avx512f", BENCH_CLEAR_AVX, BENCH_DPBUSD_ZMM, "vzeroupper")
 BENCH_LOOP(fma_zmm, "avx512f", BENCH_CLEAR_AVX, BENCH_FMA_ZMM, "vzeroupper")
 
 // Palette 1, eight tiles of 16 rows of 64 bytes.
@@ -116,6 +118,10 @@ arithmetic_peak measure_arithmetic(tg::isa isa, int threads) {
       break;
     case tg::isa::avx2:
       p.int8 = rate(maddubs_ymm, chains * 64);
+      p.f32 = p.bf16 = rate(fma_ymm, chains * 16);
+      break;
+    case tg::isa::avx_vnni:
+      p.int8 = rate(dpbusd_ymm, chains * 64);
       p.f32 = p.bf16 = rate(fma_ymm, chains * 16);
       break;
     case tg::isa::avx512:

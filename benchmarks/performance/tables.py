@@ -37,7 +37,7 @@ def vectors(bounds):
     rows_of_a = sorted({m for line in by_m.values() for m in line}, reverse=True)
     heads = ["", *(f"M = {m}: {what}" for m in rows_of_a for what in ("MAC/cycle", "% of peak", "largest resource"))]
     rows = []
-    for (isa, weights, mode), line in sorted(by_m.items(), key=lambda item: item[0][0] == "avx2"):
+    for (isa, weights, mode), line in sorted(by_m.items(), key=lambda item: list(kernels.PEAK).index(item[0][0])):
         cells = []
         for m in rows_of_a:
             kernel, entry = line.get(m, (None, None))

@@ -43,8 +43,11 @@ constexpr const char* exit_codes =
     "Do not change the file while it is in use: it is mapped.";
 
 void add_options(CLI::App& app, options& o) {
-  static const std::map<std::string, tg::isa> isas{
-      {"scalar", tg::isa::scalar}, {"avx2", tg::isa::avx2}, {"avx512", tg::isa::avx512}, {"amx", tg::isa::amx}};
+  static const std::map<std::string, tg::isa> isas = [] {
+    std::map<std::string, tg::isa> names;
+    for (const tg::isa isa : tg::all_isas) names[tg::name_of(isa)] = isa;
+    return names;
+  }();
   static const std::map<std::string, tg::compute> computes{
       {"exact", tg::compute::exact}, {"bf16", tg::compute::bf16}, {"requantized", tg::compute::requantized}};
 

@@ -46,12 +46,19 @@ struct cpu_description {
   // How far ahead, in bytes, kernels with few rows of A fetch packed weights themselves; 0: the CPU's prefetchers do better alone.
   std::size_t prefetch_ahead = 0;
 
-  [[nodiscard]] bool supports(isa which) const noexcept { return which <= best; }
+  [[nodiscard]] bool supports(isa which) const noexcept { return obstacle(which) == nullptr; }
+  // The best ISA up to a cap.
+  [[nodiscard]] isa best_up_to(isa cap) const noexcept {
+    if (best <= cap) return best;
+    isa found = isa::scalar;
+    for (const isa which : all_isas)
+      if (which <= cap && supports(which)) found = which;
+    return found;
+  }
   // The first obstacle to an ISA, in words; empty if there is none.
   [[nodiscard]] std::string why_not(isa which) const {
-    for (const cpu_feature& f : features)
-      if (f.needed_by <= which && !f.why_not.empty()) return std::string(f.name) + ": " + f.why_not;
-    return {};
+    const cpu_feature* missing = obstacle(which);
+    return missing == nullptr ? std::string{} : std::string(missing->name) + ": " + missing->why_not;
   }
   // Whether a feature is usable.
   [[nodiscard]] bool has(std::string_view feature) const noexcept {
@@ -68,6 +75,13 @@ struct cpu_description {
                (f.permitted ? "yes" : "no") + (f.why_not.empty() ? "" : ": " + f.why_not) + "\n";
     }
     return table;
+  }
+
+ private:
+  [[nodiscard]] const cpu_feature* obstacle(isa which) const noexcept {
+    for (const cpu_feature& f : features)
+      if (includes(which, f.needed_by) && !f.why_not.empty()) return &f;
+    return nullptr;
   }
 };
 
@@ -90,6 +104,7 @@ inline constexpr feature_bit feature_bits[] = {
     {"fma", isa::avx2, 1, 0, &cpuid_registers::ecx, 12, ymm_states},
     {"f16c", isa::avx2, 1, 0, &cpuid_registers::ecx, 29, ymm_states},
     {"popcnt", isa::avx2, 1, 0, &cpuid_registers::ecx, 23, ymm_states},
+    {"avx_vnni", isa::avx_vnni, 7, 1, &cpuid_registers::eax, 4, ymm_states},
     {"avx512f", isa::avx512, 7, 0, &cpuid_registers::ebx, 16, zmm_states},
     {"avx512dq", isa::avx512, 7, 0, &cpuid_registers::ebx, 17, zmm_states},
     {"avx512bw", isa::avx512, 7, 0, &cpuid_registers::ebx, 30, zmm_states},
@@ -171,7 +186,7 @@ inline cpu_description describe_cpu(const cpu_probe& probe, isa cap = isa::amx) 
     }
   }
   for (const isa which : all_isas)
-    if (d.why_not(which).empty()) d.best = which;
+    if (d.supports(which)) d.best = which;
   d.prefetch_ahead = prefetch_distance(probe);
   return d;
 }

@@ -25,7 +25,7 @@ struct machine {
     leaves[{7, 0}].ebx = 1u << 5 | 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;  // AVX2, AVX-512 F, DQ, BW, VL
     leaves[{7, 0}].ecx = 1u << 1 | 1u << 6 | 1u << 11;                         // VBMI, VBMI2, VNNI
     leaves[{7, 0}].edx = 1u << 22 | 1u << 24 | 1u << 25;                       // AMX BF16, TILE, INT8
-    leaves[{7, 1}].eax = 1u << 5;                                              // AVX512_BF16
+    leaves[{7, 1}].eax = 1u << 4 | 1u << 5;                                    // AVX_VNNI, AVX512_BF16
     leaves[{0x1d, 0}].eax = 1;                                                 // one palette
     leaves[{0x1d, 1}] = {.eax = 1024u << 16 | 8192u, .ebx = 8u << 16 | 64u, .ecx = 16, .edx = 0};
   }
@@ -72,8 +72,7 @@ TEST_CASE("a whole Sapphire Rapids has AMX", "[cpu]") {
   const tg::cpu_description d = describe({});
   CHECK(d.best == tg::isa::amx);
   CHECK(d.why_not(tg::isa::amx).empty());
-  CHECK(d.supports(tg::isa::scalar));
-  CHECK(d.supports(tg::isa::amx));
+  for (const tg::isa isa : tg::all_isas) CHECK(d.supports(isa));
   CHECK(lie.requests == 1);
   for (const tg::cpu_feature& f : d.features) CHECK((f.in_cpuid && f.enabled && f.permitted && f.why_not.empty()));
 }
@@ -82,23 +81,40 @@ TEST_CASE("each missing feature costs the ISAs that need it, and no other", "[cp
   for (const tg::detail::feature_bit& bit : tg::detail::feature_bits) {
     const tg::cpu_description d = with([&](machine& m) { m.leaves[{bit.leaf, bit.subleaf}].*bit.reg &= ~(1u << bit.bit); });
     INFO(bit.name);
-    CHECK(static_cast<int>(d.best) == static_cast<int>(bit.needed_by) - 1);
+    tg::isa best = tg::isa::scalar;
+    for (const tg::isa isa : tg::all_isas) {
+      CHECK(d.supports(isa) == !tg::includes(isa, bit.needed_by));
+      if (!tg::includes(isa, bit.needed_by)) best = isa;
+    }
+    CHECK(d.best == best);
     CHECK(d.why_not(bit.needed_by) == std::string(bit.name) + ": the CPU does not have it");
     CHECK(!feature(d, bit.name).in_cpuid);
-    CHECK(lie.requests == 0);  // nobody asks for a permission that would be of no use
+    CHECK(lie.requests == (best == tg::isa::amx));  // nobody asks for a permission that would be of no use
   }
+}
+
+// A Zen 4, an Ice Lake; and what is best below a cap there.
+TEST_CASE("AVX-512 does without AVX-VNNI", "[cpu]") {
+  const tg::cpu_description d = with([](machine& m) { m.leaves[{7, 1}].eax &= ~(1u << 4); });
+  CHECK(d.best == tg::isa::amx);
+  CHECK(d.supports(tg::isa::avx512));
+  CHECK(!d.supports(tg::isa::avx_vnni));
+  CHECK(d.best_up_to(tg::isa::avx512) == tg::isa::avx512);
+  CHECK(d.best_up_to(tg::isa::avx_vnni) == tg::isa::avx2);
+  CHECK(describe({}).best_up_to(tg::isa::avx_vnni) == tg::isa::avx_vnni);
+  CHECK(describe({}).best_up_to(tg::isa::avx2) == tg::isa::avx2);
 }
 
 TEST_CASE("registers that the operating system does not enable", "[cpu]") {
   const std::pair<std::uint64_t, tg::isa> cases[] = {{0x602e7 & ~0x2u, tg::isa::scalar},
                                                      {0x602e7 & ~0x4u, tg::isa::scalar},
-                                                     {0x602e7 & ~0x20u, tg::isa::avx2},
-                                                     {0x602e7 & ~0x40u, tg::isa::avx2},
-                                                     {0x602e7 & ~0x80u, tg::isa::avx2},
+                                                     {0x602e7 & ~0x20u, tg::isa::avx_vnni},
+                                                     {0x602e7 & ~0x40u, tg::isa::avx_vnni},
+                                                     {0x602e7 & ~0x80u, tg::isa::avx_vnni},
                                                      {0x602e7 & ~0x20000u, tg::isa::avx512},
                                                      {0x602e7 & ~0x40000u, tg::isa::avx512},
                                                      {0x3, tg::isa::scalar},
-                                                     {0x7, tg::isa::avx2},
+                                                     {0x7, tg::isa::avx_vnni},
                                                      {0xe7, tg::isa::avx512},
                                                      {0, tg::isa::scalar}};
   for (const auto& [xcr0, best] : cases) {
@@ -180,8 +196,8 @@ TEST_CASE("kernels fetch ahead where the CPU was measured to want it", "[cpu]") 
 TEST_CASE("the report names every feature and the best ISA", "[cpu]") {
   const std::string text = with([](machine& m) { m.refusal = EPERM; }).text();
   tests::check_names(
-      text, {"best ISA: avx512", "avx2 ", "fma ", "f16c ", "popcnt ", "avx512f ", "avx512dq ", "avx512bw ", "avx512vl ", "avx512_vnni ",
-             "avx512_vbmi ", "avx512_vbmi2 ", "avx512_bf16 ", "amx_tile ", "amx_int8 ", "amx_bf16 ",
+      text, {"best ISA: avx512", "avx2 ", "fma ", "f16c ", "popcnt ", "avx_vnni ", "avx512f ", "avx512dq ", "avx512bw ", "avx512vl ",
+             "avx512_vnni ", "avx512_vbmi ", "avx512_vbmi2 ", "avx512_bf16 ", "amx_tile ", "amx_int8 ", "amx_bf16 ",
              "(amx)  cpuid yes, enabled yes, permitted no: the kernel denied", "(avx2)  cpuid yes, enabled yes, permitted yes\n"});
   tests::check_names(with([](machine& m) { m.leaves.clear(); }).text(),
                      {"best ISA: scalar", "cpuid no, enabled no, permitted no: the CPU does not have it"});

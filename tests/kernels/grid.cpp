@@ -47,12 +47,6 @@ std::string kernel_text(const block_info& type, tg::isa isa, tg::compute mode) {
   return std::string(type.name) + " " + tg::name_of(isa) + " " + tg::name_of(mode);
 }
 
-// Exact products of float weights have no tile instruction: AMX runs AVX-512's kernels, and the name says so.
-tg::isa kernels_of(tg::isa isa, const block_info& type, tg::compute mode) {
-  const bool tiles = mode == tg::compute::bf16 || type.quantized;
-  return isa == tg::isa::amx && !tiles ? tg::isa::avx512 : isa;
-}
-
 std::vector<float> reference_product(const problem& p, tg::compute mode) {
   if (mode == tg::compute::bf16) return reference::bf16(p.a, p.size.M, p.decoded);
   if (mode == tg::compute::requantized) return reference::requantized(p.a, p.size.M, p.decoded);

@@ -37,9 +37,9 @@ struct problem {
 
 tg::index_t some_k(const block_info& type) { return type.block_k == 256 ? 512 : type.block_k == 32 ? 160 : 37; }
 
-// "bf16 sparse avx512 exact". Exact products of floats use no tiles; AVX-512 expands with VBMI2 or not at all.
+// "bf16 sparse avx512 exact". AVX-512 expands with VBMI2 or not at all.
 std::string kernel_text(const block_info& type, tg::isa isa, tg::compute mode) {
-  if (isa == tg::isa::amx && mode == tg::compute::exact && !type.quantized) isa = tg::isa::avx512;
+  isa = kernels_of(isa, type, mode);
   if (isa == tg::isa::avx512 && !tg::cpu_report().has("avx512_vbmi2")) isa = tg::isa::avx2;
   return std::string(type.name) + " sparse " + tg::name_of(isa) + " " + tg::name_of(mode);
 }

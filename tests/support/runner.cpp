@@ -46,6 +46,13 @@ std::vector<tg::isa> isas_here() {
   return isas;
 }
 
+tg::isa kernels_of(tg::isa isa, const block_info& type, tg::compute mode) {
+  const bool integers = type.quantized && mode != tg::compute::bf16, floats = !type.quantized && mode == tg::compute::exact;
+  if (isa == tg::isa::amx && floats) return tg::isa::avx512;
+  if (isa == tg::isa::avx_vnni && !integers) return tg::isa::avx2;
+  return isa;
+}
+
 std::vector<tg::compute> modes_of(const block_info& type) {
   if (!type.quantized) return {tg::compute::exact, tg::compute::bf16};
   return {tg::compute::exact, tg::compute::bf16, tg::compute::requantized};

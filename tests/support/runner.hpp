@@ -92,6 +92,8 @@ std::vector<float> multiply(const std::vector<float>& a, tg::index_t M, weights_
 
 // The ISAs that run here, scalar first.
 std::vector<tg::isa> isas_here();
+// Whose kernel a product of dense weights runs, which last_kernel() names: what an ISA has no kernel of its own for is another one's.
+tg::isa kernels_of(tg::isa isa, const block_info& type, tg::compute mode);
 inline call on(tg::isa isa, tg::compute mode = tg::compute::exact) { return {.options = {.isa = isa, .compute = mode}}; }
 
 // The modes that a type has.

@@ -7,9 +7,12 @@
 
 namespace tegula::inline TEGULA_ABI {
 
-// In order: each needs all that the one before it needs, and more.
-enum class isa { scalar, avx2, avx512, amx };
-inline constexpr isa all_isas[] = {isa::scalar, isa::avx2, isa::avx512, isa::amx};
+// In order, the better the later.
+enum class isa { scalar, avx2, avx_vnni, avx512, amx };
+inline constexpr isa all_isas[] = {isa::scalar, isa::avx2, isa::avx_vnni, isa::avx512, isa::amx};
+
+// Whether an ISA has all that another one has: the one before it has, but avx_vnni is a branch, which CPUs with AVX-512 may lack.
+constexpr bool includes(isa which, isa part) { return part == which || (part < which && part != isa::avx_vnni); }
 
 // How a product is computed; docs/numerics.md defines each. Never mixed silently.
 enum class compute {
@@ -20,7 +23,7 @@ enum class compute {
 };
 
 constexpr const char* name_of(isa which) {
-  constexpr const char* names[] = {"scalar", "avx2", "avx512", "amx"};
+  constexpr const char* names[] = {"scalar", "avx2", "avx_vnni", "avx512", "amx"};
   return names[static_cast<int>(which)];
 }
 constexpr const char* name_of(compute how) {

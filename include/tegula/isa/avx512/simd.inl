@@ -108,28 +108,9 @@ TEGULA_INLINE vi32 add_pair_products(vi32 sum, vi32 a, vi32 b) {
   return sum;
 }
 
-// vpdpbusd adds four products into 32 bits: no saturation anywhere. Sums that fit 16 bits are scaled and added by one vpdpwssd with
-// {scale, 0}, else by a 32-bit multiply and an addition, 3 operations. The offset is where a sum starts, and costs nothing.
-template <int MaxQuant, int Terms, int Offset = 0>
-struct partial_dot {
-  static constexpr bool starts_at_offset = Offset != 0, offset_applied = false;
-  static constexpr bool splits_activations = false;
-  static constexpr int offset_k = 8;
-  static constexpr int magnitude = Offset > MaxQuant - Offset ? Offset : MaxQuant - Offset;
-  static constexpr int fitting = 32767 / (4 * 127 * magnitude);  // adds whose sum is below 2^15
-  static constexpr bool fits_16_bits = 2 * fitting >= Terms / 4;
-  static constexpr int steps = fits_16_bits && fitting < Terms / 4 ? fitting : Terms / 4, unscaled_steps = Terms / 4;
-  vi32 sum{};
+TEGULA_INLINE vi32 add_quad_products(vi32 sum, vu32 quants, vu32 activations) {
+  return vi32(_mm512_dpbusd_epi32(__m512i(sum), __m512i(quants), __m512i(activations)));
+}
 
-  TEGULA_INLINE void start(vi32 offset) { sum = offset; }
-  TEGULA_INLINE void add(vu32 quants, vu32 activations) {
-    sum = vi32(_mm512_dpbusd_epi32(__m512i(sum), __m512i(quants), __m512i(activations)));
-  }
-  TEGULA_INLINE void shift(int up) { sum = up > 0 ? sum << up : sum >> -up; }
-  TEGULA_INLINE static vi32 scale_operand(vi32 scale) { return fits_16_bits ? scale & 0xffff : scale; }
-  TEGULA_INLINE vi32 scaled(vi32 sums, vi32 scale) const {
-    if constexpr (fits_16_bits) return add_pair_products(sums, sum, scale);
-    else return sums + sum * scale;
-  }
-  TEGULA_INLINE vi32 total(vi32 sums) const { return sums + sum; }
-};
+inline constexpr int scaled_chains = 2;  // vpmulld takes two operations of one port on Intel
+#include "../generic/vnni_dot.inl"

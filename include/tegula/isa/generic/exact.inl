@@ -258,7 +258,7 @@ TEGULA_INLINE void add_super(a_rows a, Weights& w, std::size_t blocks, float* c)
         a, 32 * b, w, b, 0,
         [&](dot& p, int m, int first) TEGULA_LAMBDA_INLINE {
           if constexpr (dot::starts_at_offset)
-            if (Weights::row_shift(first) == 0) p.start(a.offset32(m, b));
+            if (Weights::row_shift(first) == 0) p.sum = a.offset32(m, b);
           if constexpr (dot::splits_activations) p.start(a.negatives32(m, b));
         },
         [&](int m, int v, const dot& p) TEGULA_LAMBDA_INLINE { sums[m][v] = p.total(sums[m][v]); });
