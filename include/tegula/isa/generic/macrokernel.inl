@@ -26,7 +26,8 @@ struct block_product {
   int panels;
   index_t K;
   float* c;
-  index_t first_k = 0;  // of A, which may be longer than K
+  index_t first_k = 0;    // of A, which may be longer than K
+  index_t following = 0;  // panels of W behind these
 
   [[nodiscard]] float* c_of_panel(int i) const { return c + i * c_stride; }
 

@@ -15,17 +15,20 @@ struct tile_source {
       : masks(at), stored_masks(at), values(at + static_cast<std::size_t>(rows) * sizeof(typename layout::mask)) {}
 };
 
+inline constexpr index_t sparse_prefetch_ahead = 4096;
+
 // Expands the rows of a tile, one after the other. Small, and apart from its source, so that it stays in registers.
 template <class F>
 class tile_expansion {
   using rows_of = t::sparse_rows<F>;
   using mask_type = typename t::sparse_layout<F>::mask;
   static constexpr int vectors = 16 / lanes;
-  static constexpr int prefetch_ahead = 4096;
   static constexpr std::uint32_t zeros = rows_of::zero * (rows_of::nibbles ? 0x11111111u : 0x01010101u);
 
  public:
-  TEGULA_INLINE explicit tile_expansion(const tile_source<F>& source) : source_(source) {}
+  // Ahead: from what is read to what is fetched.
+  TEGULA_INLINE explicit tile_expansion(const tile_source<F>& source, index_t ahead = sparse_prefetch_ahead)
+      : source_(source), ahead_(ahead) {}
   // The next stored row.
   TEGULA_INLINE void next(vu32 (&row)[vectors]) {
     expand(row, 0);
@@ -47,20 +50,27 @@ class tile_expansion {
     for (int v = 0; v < vectors; ++v) store(stored + v * lanes * 4, row[v]);
   }
   // The hardware's prefetchers do not follow uneven steps, so every other row fetches a line of what lies ahead.
-  TEGULA_INLINE void prefetch() const { __builtin_prefetch(values(0) + prefetch_ahead); }
+  TEGULA_INLINE void prefetch() const { __builtin_prefetch(values(0) + ahead_); }
+  // expand(values, masks, r) for the next row of words or bytes, from the values of even rows, or, of nibbles, of odd ones.
+  template <class Expand>
+  TEGULA_INLINE void next_row(int odd, Expand expand) {
+    mask_type mask;
+    __builtin_memcpy(&mask, source_.stored_masks + row_ * static_cast<index_t>(sizeof mask), sizeof mask);
+    expand(values(odd), source_.masks, row_++);
+    taken_[odd] += static_cast<std::size_t>(__builtin_popcountll(mask));
+  }
   static void fill(std::byte* stored, std::size_t bytes) { __builtin_memset(stored, static_cast<int>(zeros & 0xffu), bytes); }
 
  private:
-  // From the values of even rows, or, of nibbles, of odd ones.
   TEGULA_INLINE void expand(vu32 (&row)[vectors], int odd) {
-    mask_type mask;
-    __builtin_memcpy(&mask, source_.stored_masks + row_ * static_cast<index_t>(sizeof mask), sizeof mask);
-    expand_row(values(odd), source_.masks, row_++, row);
-    taken_[odd] += static_cast<std::size_t>(__builtin_popcountll(mask));
+    next_row(odd, [&](const std::byte* values, const auto& masks, index_t r) TEGULA_LAMBDA_INLINE {
+      expand_row(values, masks, r, row);
+    });
   }
   [[nodiscard]] TEGULA_INLINE const std::byte* values(int odd) const { return source_.values + taken_[odd] * rows_of::element_bytes; }
 
   const tile_source<F>& source_;
+  index_t ahead_;
   std::size_t taken_[2] = {};  // sums, and no pointers: an addition of its own a row would cost more than an index in each address
   index_t row_ = 0;
 };
@@ -101,89 +111,106 @@ TEGULA_NOINLINE void expand_units(const std::byte* panel, index_t K, index_t fir
   }
 }
 
-// Rows of two panels, expanded where they are multiplied.
-struct rows_expanded {
-  tile_expansion<bf16>&first, &second;
-
-  TEGULA_INLINE void pair(index_t k, int, vf32 (&even)[2 * panel_vectors], vf32 (&odd)[2 * panel_vectors]) const {
-    expand(first, k, even, odd);
-    expand(second, k, even + panel_vectors, odd + panel_vectors);
+// Panels that are read side by side, and where their values are fetched: behind a panel's end goes on the one of the next round, while what
+// lies there is another's. (Else a quarter of the lines would be missed, at 90 % zeros and K = 4096.)
+class sparse_streams {
+ public:
+  // From panel `first` of a product on; its last one in place of those that are not there.
+  TEGULA_INLINE sparse_streams(const block_product& p, int first) {
+    const index_t behind = p.panels - first + p.following;
+    for (int i = 0; i < expanded_panels; ++i) {
+      const index_t own = first + (i < behind ? i : behind - 1);
+      of_[i] = {t::sparse_panel_at(p.panel, own), PTRDIFF_MAX, sparse_prefetch_ahead};
+      if (i + expanded_panels >= behind) continue;
+      const std::byte *end = t::sparse_panel_at(p.panel, own + 1), *next = t::sparse_panel_at(p.panel, own + expanded_panels);
+      of_[i].turn = end - of_[i].panel - sparse_prefetch_ahead;
+      of_[i].ahead_from_turn = next - end + sparse_prefetch_ahead;
+    }
   }
-  // A tile with such an end is expanded to memory, so this is never reached.
-  TEGULA_INLINE void single(index_t, int, vf32 (&even)[2 * panel_vectors]) const {
-    for (vf32& e : even) e = vf32{};
+  [[nodiscard]] TEGULA_INLINE const std::byte* panel(std::size_t i) const { return of_[i].panel; }
+  // From a tile's record in panel i to what is fetched with it.
+  [[nodiscard]] TEGULA_INLINE index_t ahead_of(std::size_t i, const std::byte* at) const {
+    return at - of_[i].panel < of_[i].turn ? sparse_prefetch_ahead : of_[i].ahead_from_turn;
   }
 
  private:
-  TEGULA_INLINE static void expand(tile_expansion<bf16>& expansion, index_t k, vf32* even, vf32* odd) {
-    if (k % 4 == 0) expansion.prefetch();
-    vu32 row[panel_vectors];
-    expansion.next(row);
-    TEGULA_UNROLL
-    for (int v = 0; v < panel_vectors; ++v) weight_rows<bf16>::split(row[v], even[v], odd[v]);
-  }
+  struct stream {
+    const std::byte* panel;
+    index_t turn, ahead_from_turn;
+  };
+  stream of_[expanded_panels];
 };
 
-// Rows of two panels in memory.
-template <class Element>
-struct two_panels_in_memory {
-  rows_in_memory<Element, 1> first, second;
+// Adds to C[MR][NR] what total(m, v) has for its vectors.
+template <int MR, class Total>
+TEGULA_INLINE void add_totals(float* c, Total total) {
+  for_each_vector<MR, panel_vectors>(
+      c, [&](int m, int v, float* at) TEGULA_LAMBDA_INLINE { store(at, load<vf32>(at) + total(m, v)); });
+}
 
-  TEGULA_INLINE void pair(index_t k, int, vf32 (&even)[2 * panel_vectors], vf32 (&odd)[2 * panel_vectors]) const {
-    vf32 evens[2][panel_vectors], odds[2][panel_vectors];
-    first.pair(k, 0, evens[0], odds[0]);
-    second.pair(k, 0, evens[1], odds[1]);
-    TEGULA_UNROLL
-    for (int v = 0; v < 2 * panel_vectors; ++v) {
-      even[v] = evens[v / panel_vectors][v % panel_vectors];
-      odd[v] = odds[v / panel_vectors][v % panel_vectors];
-    }
-  }
-  TEGULA_INLINE void single(index_t k, int, vf32 (&even)[2 * panel_vectors]) const {
-    vf32 evens[2][panel_vectors];
-    first.single(k, 0, evens[0]);
-    second.single(k, 0, evens[1]);
-    TEGULA_UNROLL
-    for (int v = 0; v < 2 * panel_vectors; ++v) even[v] = evens[v / panel_vectors][v % panel_vectors];
-  }
-};
+// C[MR][NR] += the products of a tile that is expanded to memory: of one that is full or empty or ends K, `count` from its start.
+template <float_format F, int MR>
+TEGULA_NOINLINE void multiply_stored_tile(const std::byte* tiles, index_t tile_stride, const t::tile_record& record, index_t count,
+                                          float* c) noexcept {
+  alignas(64) std::byte stored[t::sparse_layout<F>::tile_bytes];
+  expand_tile<F>(record, t::sparse_unit<F>(count, 0, 0).tile(0), stored);
+  float_sums<MR, panel_vectors> sums;
+  multiply_32<float>(tiles, tile_stride, count, 0, rows_in_memory<typename F::element, 1>{stored}, sums);
+  add_totals<MR>(c, [&](int m, int v) TEGULA_LAMBDA_INLINE { return sums.even[m][v] + sums.odd[m][v]; });
+}
 
-// Float weights of two panels that float_kernel gets while they are expanded, 32 of K at a time: in registers, or, where a tile is not
-// usual, in memory.
-template <float_format F>
-struct expanded_weights {
-  static constexpr int panels = 2;
-  const std::byte* panel[2];
-  index_t K, unit;
-
-  template <int, class Step>
-  TEGULA_INLINE void next(Step step) {
-    const t::sparse_tile tile = t::sparse_unit<F>(K, unit, unit).tile(0);
-    const t::tile_record records[2]{{panel[0], unit}, {panel[1], unit}};
-    ++unit;
-    if constexpr (std::is_same_v<F, bf16>)
-      if (records[0].kind == t::tile_kind::sparse && records[1].kind == t::tile_kind::sparse && K >= 32 * unit) {
-        const tile_source<F> sources[2]{{records[0].at, t::sparse_tile_rows}, {records[1].at, t::sparse_tile_rows}};
-        tile_expansion<F> first(sources[0]), second(sources[1]);
-        return step(rows_expanded{first, second});
-      }
-    alignas(64) std::byte stored[2][t::sparse_layout<F>::tile_bytes];
-    for (int i = 0; i < 2; ++i) expand_tile<F>(records[i], tile, stored[i]);
-    using rows = rows_in_memory<typename F::element, 1>;
-    step(two_panels_in_memory<typename F::element>{rows{stored[0]}, rows{stored[1]}});
-  }
-};
-
-// Few rows of A, float weights: expanded and multiplied in one pass.
-template <float_format F, class AElement>
-TEGULA_INLINE void float_from_sparse(const block_product& p) {
-  const std::byte* first = t::sparse_panel_at(p.panel, 0);
-  const expanded_weights<F> weights{{first, p.panels > 1 ? t::sparse_panel_at(p.panel, 1) : first}, p.K, 0};
-  p.for_each_block([&](const t::a_block& block, float* c) TEGULA_LAMBDA_INLINE {
-    for_each_strip<sparse_rows_at_once, 1>(block.rows, [&](index_t m, auto mr) TEGULA_LAMBDA_INLINE {
-      float_kernel<AElement, mr()>(block.tiles + m * t::row_bytes, block.tile_stride(), 0, p.K, weights, c + m * t::NR);
+// C[panel][MR][NR] += the products of tiles of expanded_panels panels, side by side.
+template <int MR>
+TEGULA_INLINE void multiply_sparse_tiles(const std::byte* tiles, index_t tile_stride,
+                                         const t::tile_record (&records)[expanded_panels], const sparse_streams& streams, float* c) {
+  [&]<std::size_t... I>(std::index_sequence<I...>) TEGULA_LAMBDA_INLINE {
+    const tile_source<bf16> sources[]{tile_source<bf16>(records[I].at, t::sparse_tile_rows)...};
+    tile_expansion<bf16> expansions[]{tile_expansion<bf16>(sources[I], streams.ahead_of(I, records[I].at))...};
+    float_products<MR> products[expanded_panels];
+    unrolled<t::sparse_tile_rows>([&](auto row) TEGULA_LAMBDA_INLINE {
+      constexpr int tile_rows = activation_rows<float>::tile_k / 2;
+      const std::byte* a = (row() < tile_rows ? tiles : tiles + tile_stride) + row() % tile_rows * 8;
+      unrolled<expanded_panels>([&](auto i) TEGULA_LAMBDA_INLINE {
+        if constexpr (row() % 2 == 0) expansions[i()].prefetch();
+        expansions[i()].next_row(0, [&](const std::byte* values, const auto& masks, index_t r) TEGULA_LAMBDA_INLINE {
+          products[i()].add(values, masks, r, a);
+        });
+      });
     });
-  });
+    (add_totals<MR>(c + I * c_stride, [&](int m, int v) TEGULA_LAMBDA_INLINE { return products[I].total(m, v); }), ...);
+  }(std::make_index_sequence<expanded_panels>{});
+}
+
+// C[panel][MR][NR] += A[MR][K] * expanded_panels panels of floats, expanded and multiplied in one pass.
+template <float_format F, int MR>
+TEGULA_NOINLINE void sparse_float_kernel(const std::byte* tiles, index_t tile_stride, const sparse_streams& streams, index_t K,
+                                         float* c) noexcept {
+  [&]<std::size_t... I>(std::index_sequence<I...>) TEGULA_LAMBDA_INLINE {
+    for (index_t k = 0; k < K; k += 32, tiles += 32 / activation_rows<float>::tile_k * tile_stride) {
+      const t::tile_record records[]{t::tile_record(streams.panel(I), k / 32)...};
+      const bool sparse = ((records[I].kind == t::tile_kind::sparse) && ...);
+      if constexpr (std::is_same_v<F, bf16>)
+        if (sparse && K - k >= 32) {
+          multiply_sparse_tiles<MR>(tiles, tile_stride, records, streams, c);
+          continue;
+        }
+      const index_t count = K - k < 32 ? K - k : 32;
+      (multiply_stored_tile<F, MR>(tiles, tile_stride, records[I], count, c + I * c_stride), ...);
+    }
+  }(std::make_index_sequence<expanded_panels>{});
+}
+
+// Few rows of A, float weights.
+template <float_format F, int Rows>
+TEGULA_INLINE void float_from_sparse(const block_product& p) {
+  for (int i = 0; i < p.panels; i += expanded_panels) {
+    const sparse_streams streams(p, i);
+    p.for_each_block([&](const t::a_block& block, float* c) TEGULA_LAMBDA_INLINE {
+      for_each_strip<Rows, 1>(block.rows, [&](index_t m, auto mr) TEGULA_LAMBDA_INLINE {
+        sparse_float_kernel<F, mr()>(block.tiles + m * t::row_bytes, block.tile_stride(), streams, p.K, c + i * c_stride + m * t::NR);
+      });
+    });
+  }
 }
 
 // Of K at a time: with few rows of A what the kernel multiplies while the next rows are expanded, with more what stays in L2.
@@ -193,8 +220,8 @@ inline constexpr index_t sparse_piece_k = 256, sparse_chunk_k = 1024, sparse_pie
 template <class F, class Dense>
 TEGULA_NOINLINE void sparse_macrokernel(const block_product& p) noexcept {
   using layout = t::sparse_layout<F>;
-  if constexpr (float_format<F> && sparse_rows_at_once > 0 && std::is_same_v<Dense, macrokernel_of<F, compute::exact>>)
-    if (p.rows() <= sparse_rows_at_once) return float_from_sparse<F, float>(p);
+  if constexpr (float_format<F> && expanded_rows > 0 && std::is_same_v<Dense, macrokernel_of<F, compute::exact>>)
+    if (p.rows() <= expanded_rows) return float_from_sparse<F, expanded_rows>(p);
   alignas(64) std::byte packed[Dense::panels * t::panel_layout<F>::panel_bytes(sparse_chunk_k)];
   const index_t step = p.rows() <= sparse_piece_rows ? sparse_piece_k : sparse_chunk_k;
   block_product piece = p;
