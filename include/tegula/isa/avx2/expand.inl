@@ -94,7 +94,7 @@ struct float_table {
 };
 inline constexpr float_table expansion_to_floats;
 
-inline constexpr int expanded_rows = 2, expanded_panels = 1;
+inline constexpr int expanded_rows = 4, expanded_strip = 2, expanded_panels = 1;
 
 // e and o (float.inl) of MR rows of A and a panel, whose rows are expanded to floats by one shuffle for each four columns.
 // Registers: 4 MR sums, MR of A, a control. Bound: the loads, two for each four columns.

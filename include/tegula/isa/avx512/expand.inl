@@ -58,7 +58,7 @@ TEGULA_INLINE void expand_row(const std::byte* values, const tile_masks<ElementB
   row[0] = elements;
 }
 
-inline constexpr int expanded_rows = 4, expanded_panels = 2;
+inline constexpr int expanded_rows = 4, expanded_strip = 4, expanded_panels = 2;
 
 // e and o (float.inl) of MR rows of A and a panel. Registers: 2 MR sums a panel, two of A. Bound on Zen 5 of a row at MR = 1: the loads, of
 // values two, as they cross lines, of a mask and half of A's two, 2 cycles; as many operations, on four pipes.

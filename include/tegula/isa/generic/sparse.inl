@@ -201,12 +201,12 @@ TEGULA_NOINLINE void sparse_float_kernel(const std::byte* tiles, index_t tile_st
 }
 
 // Few rows of A, float weights.
-template <float_format F, int Rows>
+template <float_format F, int Strip>
 TEGULA_INLINE void float_from_sparse(const block_product& p) {
   for (int i = 0; i < p.panels; i += expanded_panels) {
     const sparse_streams streams(p, i);
     p.for_each_block([&](const t::a_block& block, float* c) TEGULA_LAMBDA_INLINE {
-      for_each_strip<Rows, 1>(block.rows, [&](index_t m, auto mr) TEGULA_LAMBDA_INLINE {
+      for_each_strip<Strip, 1>(block.rows, [&](index_t m, auto mr) TEGULA_LAMBDA_INLINE {
         sparse_float_kernel<F, mr()>(block.tiles + m * t::row_bytes, block.tile_stride(), streams, p.K, c + i * c_stride + m * t::NR);
       });
     });
@@ -221,7 +221,7 @@ template <class F, class Dense>
 TEGULA_NOINLINE void sparse_macrokernel(const block_product& p) noexcept {
   using layout = t::sparse_layout<F>;
   if constexpr (float_format<F> && expanded_rows > 0 && std::is_same_v<Dense, macrokernel_of<F, compute::exact>>)
-    if (p.rows() <= expanded_rows) return float_from_sparse<F, expanded_rows>(p);
+    if (p.rows() <= expanded_rows) return float_from_sparse<F, expanded_strip>(p);
   alignas(64) std::byte packed[Dense::panels * t::panel_layout<F>::panel_bytes(sparse_chunk_k)];
   const index_t step = p.rows() <= sparse_piece_rows ? sparse_piece_k : sparse_chunk_k;
   block_product piece = p;

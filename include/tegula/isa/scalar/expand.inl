@@ -1,7 +1,7 @@
 // Rows of a sparse tile (pack/sparse_panel.hpp). Included inside namespace tegula::scalar.
 
-// Float weights are expanded while they are multiplied by at most so many rows of A, of so many panels at a time.
-inline constexpr int expanded_rows = 0, expanded_panels = 1;
+// Float weights are expanded while they are multiplied by at most `rows` rows of A, a strip at a time, of so many panels.
+inline constexpr int expanded_rows = 0, expanded_strip = 1, expanded_panels = 1;
 // e and o (float.inl) of MR rows of A and a panel of bf16: add() those of a row of a tile, total() is e + o.
 template <int MR>
 class float_products;
