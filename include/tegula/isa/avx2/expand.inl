@@ -94,11 +94,17 @@ struct float_table {
 };
 inline constexpr float_table expansion_to_floats;
 
-inline constexpr int expanded_rows = 4, expanded_strip = 2, expanded_panels = 1;
+template <class F>
+inline constexpr int expanded_rows = 1;
+template <>
+inline constexpr int expanded_rows<bf16> = 4;
+inline constexpr int expanded_strip = 2, expanded_panels = 1;
+template <class F>
+inline constexpr bool has_float_products = std::is_same_v<F, bf16>;
 
-// e and o (float.inl) of MR rows of A and a panel, whose rows are expanded to floats by one shuffle for each four columns.
+// e and o (float.inl) of MR rows of A and a panel of bf16, whose rows are expanded to floats by one shuffle for each four columns.
 // Registers: 4 MR sums, MR of A, a control. Bound: the loads, two for each four columns.
-template <int MR>
+template <class, int MR>
 class float_products {
  public:
   // Adds those of row r of a tile, whose values are kept from `values` on. a: two floats of the first row of A.

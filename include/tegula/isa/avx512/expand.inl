@@ -58,11 +58,15 @@ TEGULA_INLINE void expand_row(const std::byte* values, const tile_masks<ElementB
   row[0] = elements;
 }
 
-inline constexpr int expanded_rows = 4, expanded_strip = 4, expanded_panels = 2;
+template <class>
+inline constexpr int expanded_rows = 4;
+inline constexpr int expanded_strip = 4, expanded_panels = 2;
+template <class>
+inline constexpr bool has_float_products = true;
 
 // e and o (float.inl) of MR rows of A and a panel. Registers: 2 MR sums a panel, two of A. Bound on Zen 5 of a row at MR = 1: the loads, of
 // values two, as they cross lines, of a mask and half of A's two, 2 cycles; as many operations, on four pipes.
-template <int MR>
+template <class F, int MR>
 class float_products {
  public:
   // Adds those of row r of a tile, whose values are kept from `values` on. a: two floats of the first row of A.
@@ -70,7 +74,16 @@ class float_products {
     vu32 row[1];
     expand_row<2, true>(values, tile, r, row);
     hold(row[0]);
-    const vf32 w_even = vf32(row[0] << 16), w_odd = vf32(row[0] & 0xffff0000u);
+    vf32 w_even, w_odd;
+    if constexpr (std::is_same_v<F, bf16>) {
+      w_even = vf32(row[0] << 16);
+      w_odd = vf32(row[0] & 0xffff0000u);
+    } else {
+      __m256i halves;  // g++ 12 warns of its own cast to that
+      __builtin_memcpy(&halves, &row[0], sizeof halves);
+      w_even = vf32(_mm512_maskz_cvtph_ps(0xffff, halves));
+      w_odd = vf32(_mm512_maskz_cvtph_ps(0xffff, _mm512_maskz_extracti64x4_epi64(0xf, __m512i(row[0]), 1)));
+    }
     TEGULA_UNROLL
     for (int m = 0; m < MR; ++m) {
       float pair[2];

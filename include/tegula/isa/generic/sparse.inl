@@ -160,13 +160,13 @@ TEGULA_NOINLINE void multiply_stored_tile(const std::byte* tiles, index_t tile_s
 }
 
 // C[panel][MR][NR] += the products of tiles of expanded_panels panels, side by side.
-template <int MR>
+template <float_format F, int MR>
 TEGULA_INLINE void multiply_sparse_tiles(const std::byte* tiles, index_t tile_stride,
                                          const t::tile_record (&records)[expanded_panels], const sparse_streams& streams, float* c) {
   [&]<std::size_t... I>(std::index_sequence<I...>) TEGULA_LAMBDA_INLINE {
-    const tile_source<bf16> sources[]{tile_source<bf16>(records[I].at, t::sparse_tile_rows)...};
-    tile_expansion<bf16> expansions[]{tile_expansion<bf16>(sources[I], streams.ahead_of(I, records[I].at))...};
-    float_products<MR> products[expanded_panels];
+    const tile_source<F> sources[]{tile_source<F>(records[I].at, t::sparse_tile_rows)...};
+    tile_expansion<F> expansions[]{tile_expansion<F>(sources[I], streams.ahead_of(I, records[I].at))...};
+    float_products<F, MR> products[expanded_panels];
     unrolled<t::sparse_tile_rows>([&](auto row) TEGULA_LAMBDA_INLINE {
       constexpr int tile_rows = activation_rows<float>::tile_k / 2;
       const std::byte* a = (row() < tile_rows ? tiles : tiles + tile_stride) + row() % tile_rows * 8;
@@ -189,9 +189,9 @@ TEGULA_NOINLINE void sparse_float_kernel(const std::byte* tiles, index_t tile_st
     for (index_t k = 0; k < K; k += 32, tiles += 32 / activation_rows<float>::tile_k * tile_stride) {
       const t::tile_record records[]{t::tile_record(streams.panel(I), k / 32)...};
       const bool sparse = ((records[I].kind == t::tile_kind::sparse) && ...);
-      if constexpr (std::is_same_v<F, bf16>)
+      if constexpr (has_float_products<F>)
         if (sparse && K - k >= 32) {
-          multiply_sparse_tiles<MR>(tiles, tile_stride, records, streams, c);
+          multiply_sparse_tiles<F, MR>(tiles, tile_stride, records, streams, c);
           continue;
         }
       const index_t count = K - k < 32 ? K - k : 32;
@@ -220,8 +220,8 @@ inline constexpr index_t sparse_piece_k = 256, sparse_chunk_k = 1024, sparse_pie
 template <class F, class Dense>
 TEGULA_NOINLINE void sparse_macrokernel(const block_product& p) noexcept {
   using layout = t::sparse_layout<F>;
-  if constexpr (float_format<F> && expanded_rows > 0 && std::is_same_v<Dense, macrokernel_of<F, compute::exact>>)
-    if (p.rows() <= expanded_rows) return float_from_sparse<F, expanded_strip>(p);
+  if constexpr (float_format<F> && expanded_rows<F> > 0 && std::is_same_v<Dense, macrokernel_of<F, compute::exact>>)
+    if (p.rows() <= expanded_rows<F>) return float_from_sparse<F, expanded_strip>(p);
   alignas(64) std::byte packed[Dense::panels * t::panel_layout<F>::panel_bytes(sparse_chunk_k)];
   const index_t step = p.rows() <= sparse_piece_rows ? sparse_piece_k : sparse_chunk_k;
   block_product piece = p;
