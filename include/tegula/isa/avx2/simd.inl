@@ -5,8 +5,10 @@ inline constexpr int max_rows = 4;  // 4 sums, 4 partial sums and what a step ne
 inline constexpr int wide_rows = 2;
 inline constexpr bool many_registers = false;
 inline constexpr int byte_rows = 4;  // of both halves of a panel: 8 sums
-// One plane is a shift and a mask, two have no registers beside 8 sums.
-constexpr index_t packed_rows(int bits, std::size_t planes) { return bits == 8 ? detail::max_extent : planes == 1 ? 16 : 2; }
+// One plane is a shift and a mask; two, or scales as codes, have no registers beside 8 sums.
+constexpr index_t packed_rows(int bits, std::size_t planes, bool integer_scales) {
+  return bits == 8 ? detail::max_extent : planes == 1 && !integer_scales ? 16 : 2;
+}
 inline constexpr int exact_rows = 4;
 inline constexpr int exact_vectors = 2;
 inline constexpr int in_place_rows = 0;  // products of two high nibbles would saturate

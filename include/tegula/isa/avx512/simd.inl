@@ -5,7 +5,7 @@ inline constexpr int lanes = 16;
 inline constexpr int max_rows = 8;  // 8 sums, 8 partial sums, 8 rows of C
 inline constexpr int wide_rows = 8;
 inline constexpr bool many_registers = true;
-constexpr index_t packed_rows(int bits, std::size_t) { return bits == 8 ? 16 : 4; }
+constexpr index_t packed_rows(int bits, std::size_t, bool) { return bits == 8 ? 16 : 4; }
 inline constexpr int exact_rows = 4;     // Zen 4 loads one zmm a cycle: 4 x 2 needs 6 for 8 products, 8 x 1 needs 9
 inline constexpr int exact_vectors = 2;  // of two panels
 inline constexpr int in_place_rows = 2;

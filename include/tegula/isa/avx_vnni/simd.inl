@@ -3,8 +3,7 @@
 
 using avx2::max_rows, avx2::wide_rows, avx2::many_registers;  // of float kernels, which are AVX2's
 inline constexpr int byte_rows = 4;                           // of both halves of a panel: 8 sums
-// Bytes need no unpacking. Two planes, like four rows of one, have no registers beside 8 sums.
-constexpr index_t packed_rows(int bits, std::size_t planes) { return bits == 8 ? detail::max_extent : planes == 1 ? 4 : 2; }
+using avx2::packed_rows;
 inline constexpr int exact_rows = 4;  // 8 partial sums hide the latency of 4 or 5 cycles at 2 a cycle
 inline constexpr int exact_vectors = 2;
 inline constexpr int in_place_rows = 2;

@@ -81,13 +81,7 @@ inline constexpr index_t c_stride = t::m_blocks * t::block_rows * t::NR;  // fro
 inline constexpr int exact_panels = exact_vectors > panel_vectors ? exact_vectors / panel_vectors : 1;
 inline constexpr index_t exact_chunk_k = 512;
 
-// Sparse panels come in twos. Of so many rows of A at most they are expanded in registers, where these suffice.
-inline constexpr int sparse_panels = 2, sparse_rows_at_once = panel_vectors == 1 ? 4 : wide_rows > 0 ? 1 : 0;
-template <class F>
-inline constexpr int rows_from_sparse = float_format<F>   ? sparse_rows_at_once
-                                        : !many_registers ? 0
-                                        : byte_format<F>  ? byte_rows
-                                                          : 4;
+inline constexpr int sparse_panels = 2;  // sparse panels come in twos
 
 // Calls function(m, v, where it stands) for the vectors of MR rows of C, from `c` on.
 template <int MR, int Vectors, class Function>

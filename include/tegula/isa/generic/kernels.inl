@@ -24,6 +24,7 @@ struct macrokernel_of {
 };
 
 #include "sparse.inl"
+#include "sparse_floats.inl"
 #include "sparse_quants.inl"
 #include "sparse_macrokernel.inl"
 #include "task.inl"

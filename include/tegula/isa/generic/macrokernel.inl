@@ -26,7 +26,8 @@ struct block_product {
   int panels;
   index_t K;
   float* c;
-  index_t first_k = 0;  // of A, which may be longer than K
+  index_t first_k = 0;    // of A, which may be longer than K
+  index_t following = 0;  // panels of W behind these
 
   [[nodiscard]] float* c_of_panel(int i) const { return c + i * c_stride; }
 
@@ -41,7 +42,7 @@ struct block_product {
 
 // The most rows of A that read the packed panel, and how many at a time.
 template <quant_format F>
-inline constexpr index_t most_packed = packed_rows(t::traits<F>::bits, F::planes.size());
+inline constexpr index_t most_packed = packed_rows(t::traits<F>::bits, F::planes.size(), integer_scales<F>);
 template <quant_format F>
 inline constexpr int packed_strip = most_packed<F> < exact_rows ? static_cast<int>(most_packed<F>) : exact_rows;
 

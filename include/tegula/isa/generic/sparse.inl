@@ -15,17 +15,22 @@ struct tile_source {
       : masks(at), stored_masks(at), values(at + static_cast<std::size_t>(rows) * sizeof(typename layout::mask)) {}
 };
 
+// From what is read to what is fetched; bytes are fewer than words, and taken sooner.
+template <class F>
+inline constexpr index_t sparse_prefetch_ahead = t::sparse_rows<F>::element_bytes == 1 ? 8192 : 4096;
+
 // Expands the rows of a tile, one after the other. Small, and apart from its source, so that it stays in registers.
 template <class F>
 class tile_expansion {
   using rows_of = t::sparse_rows<F>;
   using mask_type = typename t::sparse_layout<F>::mask;
   static constexpr int vectors = 16 / lanes;
-  static constexpr int prefetch_ahead = rows_of::element_bytes == 1 ? 8192 : 4096;
   static constexpr std::uint32_t zeros = rows_of::zero * (rows_of::nibbles ? 0x11111111u : 0x01010101u);
 
  public:
-  TEGULA_INLINE explicit tile_expansion(const tile_source<F>& source) : source_(source) {}
+  // Ahead: from what is read to what is fetched.
+  TEGULA_INLINE explicit tile_expansion(const tile_source<F>& source, index_t ahead = sparse_prefetch_ahead<F>)
+      : source_(source), ahead_(ahead) {}
   // The next stored row.
   TEGULA_INLINE void next(vu32 (&row)[vectors]) {
     expand(row, 0);
@@ -47,20 +52,27 @@ class tile_expansion {
     for (int v = 0; v < vectors; ++v) store(stored + v * lanes * 4, row[v]);
   }
   // The hardware's prefetchers do not follow uneven steps, so every other row fetches a line of what lies ahead.
-  TEGULA_INLINE void prefetch() const { __builtin_prefetch(values(0) + prefetch_ahead); }
+  TEGULA_INLINE void prefetch() const { __builtin_prefetch(values(0) + ahead_); }
+  // expand(values, masks, r) for the next row of words or bytes, from the values of even rows, or, of nibbles, of odd ones.
+  template <class Expand>
+  TEGULA_INLINE void next_row(int odd, Expand expand) {
+    mask_type mask;
+    __builtin_memcpy(&mask, source_.stored_masks + row_ * static_cast<index_t>(sizeof mask), sizeof mask);
+    expand(values(odd), source_.masks, row_++);
+    taken_[odd] += static_cast<std::size_t>(__builtin_popcountll(mask));
+  }
   static void fill(std::byte* stored, std::size_t bytes) { __builtin_memset(stored, static_cast<int>(zeros & 0xffu), bytes); }
 
  private:
-  // From the values of even rows, or, of nibbles, of odd ones.
   TEGULA_INLINE void expand(vu32 (&row)[vectors], int odd) {
-    mask_type mask;
-    __builtin_memcpy(&mask, source_.stored_masks + row_ * static_cast<index_t>(sizeof mask), sizeof mask);
-    expand_row(values(odd), source_.masks, row_++, row);
-    taken_[odd] += static_cast<std::size_t>(__builtin_popcountll(mask));
+    next_row(odd, [&](const std::byte* values, const auto& masks, index_t r) TEGULA_LAMBDA_INLINE {
+      expand_row(values, masks, r, row);
+    });
   }
   [[nodiscard]] TEGULA_INLINE const std::byte* values(int odd) const { return source_.values + taken_[odd] * rows_of::element_bytes; }
 
   const tile_source<F>& source_;
+  index_t ahead_;
   std::size_t taken_[2] = {};  // sums, and no pointers: an addition of its own a row would cost more than an index in each address
   index_t row_ = 0;
 };
@@ -99,89 +111,4 @@ TEGULA_NOINLINE void expand_units(const std::byte* panel, index_t K, index_t fir
       expand_tile<F>(record, tile, packed + tile.stored_at);
     }
   }
-}
-
-// Rows of two panels, expanded where they are multiplied.
-struct rows_expanded {
-  tile_expansion<bf16>&first, &second;
-
-  TEGULA_INLINE void pair(index_t k, int, vf32 (&even)[2 * panel_vectors], vf32 (&odd)[2 * panel_vectors]) const {
-    expand(first, k, even, odd);
-    expand(second, k, even + panel_vectors, odd + panel_vectors);
-  }
-  // A tile with such an end is expanded to memory, so this is never reached.
-  TEGULA_INLINE void single(index_t, int, vf32 (&even)[2 * panel_vectors]) const {
-    for (vf32& e : even) e = vf32{};
-  }
-
- private:
-  TEGULA_INLINE static void expand(tile_expansion<bf16>& expansion, index_t k, vf32* even, vf32* odd) {
-    if (k % 4 == 0) expansion.prefetch();
-    vu32 row[panel_vectors];
-    expansion.next(row);
-    TEGULA_UNROLL
-    for (int v = 0; v < panel_vectors; ++v) weight_rows<bf16>::split(row[v], even[v], odd[v]);
-  }
-};
-
-// Rows of two panels in memory.
-template <class Element>
-struct two_panels_in_memory {
-  rows_in_memory<Element, 1> first, second;
-
-  TEGULA_INLINE void pair(index_t k, int, vf32 (&even)[2 * panel_vectors], vf32 (&odd)[2 * panel_vectors]) const {
-    vf32 evens[2][panel_vectors], odds[2][panel_vectors];
-    first.pair(k, 0, evens[0], odds[0]);
-    second.pair(k, 0, evens[1], odds[1]);
-    TEGULA_UNROLL
-    for (int v = 0; v < 2 * panel_vectors; ++v) {
-      even[v] = evens[v / panel_vectors][v % panel_vectors];
-      odd[v] = odds[v / panel_vectors][v % panel_vectors];
-    }
-  }
-  TEGULA_INLINE void single(index_t k, int, vf32 (&even)[2 * panel_vectors]) const {
-    vf32 evens[2][panel_vectors];
-    first.single(k, 0, evens[0]);
-    second.single(k, 0, evens[1]);
-    TEGULA_UNROLL
-    for (int v = 0; v < 2 * panel_vectors; ++v) even[v] = evens[v / panel_vectors][v % panel_vectors];
-  }
-};
-
-// Float weights of two panels that float_kernel gets while they are expanded, 32 of K at a time: in registers, or, where a tile is not
-// usual, in memory.
-template <float_format F>
-struct expanded_weights {
-  static constexpr int panels = 2;
-  const std::byte* panel[2];
-  index_t K, unit;
-
-  template <int, class Step>
-  TEGULA_INLINE void next(Step step) {
-    const t::sparse_tile tile = t::sparse_unit<F>(K, unit, unit).tile(0);
-    const t::tile_record records[2]{{panel[0], unit}, {panel[1], unit}};
-    ++unit;
-    if constexpr (std::is_same_v<F, bf16>)
-      if (records[0].kind == t::tile_kind::sparse && records[1].kind == t::tile_kind::sparse && K >= 32 * unit) {
-        const tile_source<F> sources[2]{{records[0].at, t::sparse_tile_rows}, {records[1].at, t::sparse_tile_rows}};
-        tile_expansion<F> first(sources[0]), second(sources[1]);
-        return step(rows_expanded{first, second});
-      }
-    alignas(64) std::byte stored[2][t::sparse_layout<F>::tile_bytes];
-    for (int i = 0; i < 2; ++i) expand_tile<F>(records[i], tile, stored[i]);
-    using rows = rows_in_memory<typename F::element, 1>;
-    step(two_panels_in_memory<typename F::element>{rows{stored[0]}, rows{stored[1]}});
-  }
-};
-
-// Few rows of A, float weights: expanded and multiplied in one pass.
-template <float_format F>
-TEGULA_INLINE void exact_from_sparse(const block_product& p) {
-  const std::byte* first = t::sparse_panel_at(p.panel, 0);
-  const expanded_weights<F> weights{{first, p.panels > 1 ? t::sparse_panel_at(p.panel, 1) : first}, p.K, 0};
-  p.for_each_block([&](const t::a_block& block, float* c) TEGULA_LAMBDA_INLINE {
-    for_each_strip<sparse_rows_at_once, 1>(block.rows, [&](index_t m, auto mr) TEGULA_LAMBDA_INLINE {
-      float_kernel<float, mr()>(block.tiles + m * t::row_bytes, block.tile_stride(), 0, p.K, weights, c + m * t::NR);
-    });
-  });
 }

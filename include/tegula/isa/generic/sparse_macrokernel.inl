@@ -5,8 +5,8 @@ inline constexpr index_t sparse_piece_k = 256, sparse_chunk_k = 1024, sparse_pie
 template <class F, class Dense>
 TEGULA_NOINLINE void sparse_macrokernel(const block_product& p) noexcept {
   using layout = t::sparse_layout<F>;
-  if constexpr (rows_from_sparse<F> != 0 && std::is_same_v<Dense, macrokernel_of<F, compute::exact>>)
-    if (p.rows() <= rows_from_sparse<F>) return exact_from_sparse<F>(p);
+  if constexpr (expanded_rows<F> != 0 && std::is_same_v<Dense, macrokernel_of<F, compute::exact>>)
+    if (p.rows() <= expanded_rows<F>) return exact_from_sparse<F>(p);
   alignas(64) std::byte packed[Dense::panels * t::panel_layout<F>::panel_bytes(sparse_chunk_k)];
   const index_t step = p.rows() <= sparse_piece_rows ? sparse_piece_k : sparse_chunk_k;
   block_product piece = p;

@@ -57,12 +57,12 @@ struct unit_sources {
 
 // Stored rows of such a unit, as packed_weights asks for them: once each, upwards.
 template <class F>
-class expanded_rows {
+class rows_of_unit {
   using layout = t::sparse_layout<F>;
 
  public:
-  TEGULA_INLINE explicit expanded_rows(const unit_sources<F>& sources)
-      : expanded_rows(sources, std::make_index_sequence<static_cast<std::size_t>(layout::unit_tiles)>{}) {}
+  TEGULA_INLINE explicit rows_of_unit(const unit_sources<F>& sources)
+      : rows_of_unit(sources, std::make_index_sequence<static_cast<std::size_t>(layout::unit_tiles)>{}) {}
 
   TEGULA_INLINE vu32 operator()(std::size_t block, std::size_t stored, int) {
     const std::size_t row = block * (t::panel_layout<F>::block_quants / t::row_bytes) + stored;
@@ -71,7 +71,7 @@ class expanded_rows {
 
  private:
   template <std::size_t... I>
-  TEGULA_INLINE expanded_rows(const unit_sources<F>& sources, std::index_sequence<I...>) : tiles_{tile_expansion<F>(sources.of[I])...} {}
+  TEGULA_INLINE rows_of_unit(const unit_sources<F>& sources, std::index_sequence<I...>) : tiles_{tile_expansion<F>(sources.of[I])...} {}
 
   tile_expansion<F> tiles_[layout::unit_tiles];
 };
@@ -110,8 +110,8 @@ TEGULA_NOINLINE void exact_sparse_kernel(const t::a_block& block, index_t row, c
         continue;
       }
       const unit_sources<F> sources(tiles);
-      packed_weights<F, panel_vectors, (MR <= in_place_rows), true, expanded_rows<F>> weights({tiles.record(0), blocks}, 0, 0,
-                                                                                              expanded_rows<F>(sources));
+      packed_weights<F, panel_vectors, (MR <= in_place_rows), true, rows_of_unit<F>> weights({tiles.record(0), blocks}, 0, 0,
+                                                                                              rows_of_unit<F>(sources));
       add_super<F, decltype(weights), MR, panel_vectors>(a_rows(block, row, s * super_k), weights, blocks, sums);
     }
   });
@@ -155,7 +155,7 @@ TEGULA_INLINE void exact_from_sparse(const block_product& p) {
   for (int i = 0; i < p.panels; ++i) {
     const std::byte* panel = t::sparse_panel_at(p.panel, i);
     p.for_each_block([&](const t::a_block& block, float* c) TEGULA_LAMBDA_INLINE {
-      for_each_strip<rows_from_sparse<F>, 1>(block.rows, [&](index_t m, auto mr) TEGULA_LAMBDA_INLINE {
+      for_each_strip<expanded_rows<F>, 1>(block.rows, [&](index_t m, auto mr) TEGULA_LAMBDA_INLINE {
         exact_sparse_kernel<F, mr()>(block, m, panel, p.K, c + i * c_stride + m * t::NR);
       });
     });

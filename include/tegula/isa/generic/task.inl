@@ -61,6 +61,7 @@ TEGULA_NOINLINE void run_panels(const t::activation_store& a, t::task_range rang
       for (index_t i = 0; i < count; i += Panels) {
         product.panel = w.data + static_cast<std::size_t>(first + i) * w.stride;
         product.panels = count - i < Panels ? static_cast<int>(count - i) : Panels;
+        product.following = t::panel_count(out.cols()) - first - i - product.panels;
         product.c = c.of(i);
         macrokernel(product);
       }

@@ -1,5 +1,16 @@
 // Rows of a sparse tile (pack/sparse_panel.hpp). Included inside namespace tegula::scalar.
 
+// Weights of F are expanded while they are multiplied by at most expanded_rows rows of A; floats a strip at a time, of so many panels.
+template <class F>
+inline constexpr int expanded_rows = 0;
+inline constexpr int expanded_strip = 1, expanded_panels = 1;
+// Whether that happens in registers; else a tile at a time.
+template <class F>
+inline constexpr bool has_float_products = false;
+// e and o (float.inl) of MR rows of A and a panel of F: add() those of a row of a tile, total() is e + o.
+template <class F, int MR>
+class float_products;
+
 // The masks of a tile, as expand_row takes them.
 template <int ElementBytes>
 struct tile_masks {
