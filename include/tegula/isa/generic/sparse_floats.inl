@@ -37,12 +37,19 @@ TEGULA_INLINE void add_totals(float* c, Total total) {
       c, [&](int m, int v, float* at) TEGULA_LAMBDA_INLINE { store(at, load<vf32>(at) + total(m, v)); });
 }
 
-// C[MR][NR] += the products of a tile that is expanded to memory: of one that is full or empty or ends K, `count` from its start.
+// C[MR][NR] += the products of a tile that is full, and multiplied where it stands, or that is empty or ends K and is expanded to memory;
+// `count` of K from its start.
 template <float_format F, int MR>
 TEGULA_NOINLINE void multiply_stored_tile(const std::byte* tiles, index_t tile_stride, const t::tile_record& record, index_t count,
                                           float* c) noexcept {
-  alignas(64) std::byte stored[t::sparse_layout<F>::tile_bytes];
-  expand_tile<F>(record, t::sparse_unit<F>(count, 0, 0).tile(0), stored);
+  alignas(64) std::byte expanded[t::sparse_layout<F>::tile_bytes];
+  const std::byte* stored = record.at;
+  if (record.kind == t::tile_kind::full) {
+    prefetch_lines<t::sparse_layout<F>::tile_bytes>(opaque(record.at) + sparse_prefetch_ahead<F>);
+  } else {
+    expand_tile<F>(record, t::sparse_unit<F>(count, 0, 0).tile(0), expanded);
+    stored = expanded;
+  }
   float_sums<MR, panel_vectors> sums;
   multiply_32<float>(tiles, tile_stride, count, 0, rows_in_memory<typename F::element, 1>{stored}, sums);
   add_totals<MR>(c, [&](int m, int v) TEGULA_LAMBDA_INLINE { return sums.even[m][v] + sums.odd[m][v]; });
