@@ -123,7 +123,7 @@ template <float_format F, int Panels>
 TEGULA_INLINE void exact_floats(const block_product& p) {
   using element = typename F::element;
   constexpr std::size_t pair_bytes = weight_rows<element>::pair_bytes, chunk_bytes = float_chunk_bytes / Panels;
-  constexpr index_t chunk = static_cast<index_t>(2 * chunk_bytes / pair_bytes), straight_rows = 8;
+  constexpr index_t chunk = static_cast<index_t>(2 * chunk_bytes / pair_bytes), straight_rows = 32;
   const std::size_t stride = t::panel_layout<F>::panel_bytes(p.K);
   const index_t rows = p.rows();
   if (rows <= straight_rows) {
