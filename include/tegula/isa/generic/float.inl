@@ -1,6 +1,7 @@
 // The micro-kernel of float products: exact mode of F32, F16, BF16 weights, and bf16 mode of every type. One order, that of
 // TDPBF16PS: per 32 of K, e = fma over the even k, o = fma over the odd k, both ascending from 0; then C += e + o.
-// Registers: MR x Vectors each of C, e and o. Bound: the FMAs, NR * K / lanes a row.
+// Registers: MR x Vectors each of C, e and o. Bound: the FMAs, NR * K / lanes a row. With one vector each FMA loads its activation, which
+// is all that many CPUs can load; with two panels' vectors, 4 x 2, two share it.
 
 // Weights of k and k + 1, k even, as floats; or of k alone, where K ends.
 template <class Element>
@@ -68,36 +69,46 @@ TEGULA_INLINE void prefetch_page_ahead(const std::byte* weights) {
   prefetch_lines<Bytes>(opaque(weights) + page);  // opaque: g++ warns of addresses behind what it knows
 }
 
-// 32 of K of weights, as they stand in a panel; for how many rows of A decides whether they are fetched ahead.
+// 32 of K of weights, as they stand in a panel, or in a few that are `stride` apart and of which all vectors are asked for at once; for how
+// many rows of A decides whether they are fetched ahead.
 template <class Element, int MR>
 struct rows_in_memory {
   using weights = weight_rows<Element>;
   const std::byte* at;
+  std::size_t stride = 0;
 
   template <int Vectors>
   TEGULA_INLINE void pair(index_t k, int vector, vf32 (&even)[Vectors], vf32 (&odd)[Vectors]) const {
-    const std::byte* here = at + static_cast<std::size_t>(k / 2) * weights::pair_bytes;
-    if constexpr (MR >= 4) prefetch_page_ahead<weights::pair_bytes>(here);
+    if constexpr (MR >= 4) {
+      TEGULA_UNROLL
+      for (int v = 0; v < Vectors; v += panel_vectors) prefetch_page_ahead<weights::pair_bytes>(here(k, v));
+    }
     TEGULA_UNROLL
-    for (int v = 0; v < Vectors; ++v) weights::pair(here, vector + v, even[v], odd[v]);
+    for (int v = 0; v < Vectors; ++v) weights::pair(here(k, v), (vector + v) % panel_vectors, even[v], odd[v]);
   }
   template <int Vectors>
   TEGULA_INLINE void single(index_t k, int vector, vf32 (&even)[Vectors]) const {
     TEGULA_UNROLL
-    for (int v = 0; v < Vectors; ++v) even[v] = weights::single(at + static_cast<std::size_t>(k / 2) * weights::pair_bytes, vector + v);
+    for (int v = 0; v < Vectors; ++v) even[v] = weights::single(here(k, v), (vector + v) % panel_vectors);
+  }
+
+ private:
+  [[nodiscard]] TEGULA_INLINE const std::byte* here(index_t k, int v) const {
+    return at + static_cast<std::size_t>(k / 2) * weights::pair_bytes + static_cast<std::size_t>(v / panel_vectors) * stride;
   }
 };
 
-// Weights that stand in a panel. Others are made while they are multiplied: sparse.inl.
-template <class Element>
+// Weights that stand in panels. Others are made while they are multiplied: sparse.inl. Cached: what need not be fetched ahead.
+template <class Element, int Panels = 1, bool Cached = false>
 struct weights_in_memory {
-  static constexpr int panels = 1;
+  static constexpr int panels = Panels;
   const std::byte* at;
+  std::size_t stride = 0;  // from a panel to the next
 
   // step(rows) with those of the next 32 of K.
   template <int MR, class Step>
   TEGULA_INLINE void next(Step step) {
-    step(rows_in_memory<Element, MR>{opaque(at)});
+    step(rows_in_memory < Element, Cached ? 0 : MR > {opaque(at), stride});
     at += 16 * weight_rows<Element>::pair_bytes;
   }
 };

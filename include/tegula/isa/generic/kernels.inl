@@ -15,7 +15,7 @@
 // The macro-kernel of a format and mode, and how many panels it takes at a time.
 template <block_format F, compute Mode>
 struct macrokernel_of {
-  static constexpr int panels = Mode == compute::exact && quant_format<F> ? exact_panels : 1;
+  static constexpr int panels = Mode == compute::exact && !byte_format<F> ? exact_panels : 1;
   static constexpr auto call = [] {
     if constexpr (Mode == compute::bf16) return &bf16_macrokernel<F>;
     else if constexpr (Mode == compute::requantized && quant_format<F>) return &requantized_macrokernel<F>;

@@ -2,6 +2,7 @@
 // Loops: a chunk of K unpacked once for all rows; blocks of A; strips of MR rows.
 
 inline constexpr index_t chunk_k = 2048;      // of K unpacked at a time: 32 KiB of bytes, which stay in L2
+inline constexpr std::size_t float_chunk_bytes = 32768;  // of float panels, in L1
 inline constexpr index_t bf16_chunk_k = 512;  // 16 KiB of pairs: stays in L1, as few rows are bound by unpacking
 
 // Calls strip(first, integral_constant<MR>) for strips of MR rows, MR a power of two from Least to Most. A last strip may reach
@@ -84,15 +85,95 @@ TEGULA_NOINLINE void exact_macrokernel(const block_product& p) noexcept {
   exact_from_unpacked<F, 1>(p);
 }
 
-template <float_format F>
-TEGULA_NOINLINE void exact_macrokernel(const block_product& p) noexcept {
-  using element = typename F::element;
+// `count` of K from k on, times all rows; before() is called before each strip of them.
+template <class AElement, class Weights, class Before>
+TEGULA_INLINE void multiply_floats(const block_product& p, index_t k, index_t count, const Weights& weights, Before before) {
   p.for_each_block([&](const t::a_block& block, float* c) TEGULA_LAMBDA_INLINE {
-    for_each_strip<max_rows, 1>(block.rows, [&](index_t m, auto mr) TEGULA_LAMBDA_INLINE {
-      float_kernel<float, mr()>(block.tiles + m * t::row_bytes, block.tile_stride(), 0, p.K, weights_in_memory<element>{p.panel},
-                                c + m * t::NR);
+    for_each_strip<max_rows / Weights::panels, 1>(block.rows, [&](index_t m, auto mr) TEGULA_LAMBDA_INLINE {
+      before();
+      float_kernel<AElement, mr()>(block.tiles + m * t::row_bytes, block.tile_stride(), k, count, weights, c + m * t::NR);
     });
   });
+}
+constexpr auto nothing_before = [] {};
+
+// Fetches Bytes of each of a few panels, `stride` apart, a share with every strip of rows: at once it would take as long as memory does.
+template <int Panels, std::size_t Bytes>
+class shared_fetch {
+ public:
+  TEGULA_INLINE shared_fetch(const std::byte* at, std::size_t stride, index_t rows) : at_(at), stride_(stride) {
+    constexpr std::size_t strip = max_rows / Panels;
+    const std::size_t strips = (static_cast<std::size_t>(rows) + strip - 1) / strip;
+    lines_ = (Bytes / 64 + strips - 1) / strips;
+  }
+  TEGULA_INLINE void operator()() {
+    for (std::size_t i = 0; i < lines_; ++i, at_ += 64) {
+      TEGULA_UNROLL
+      for (std::size_t panel = 0; panel < Panels; ++panel) __builtin_prefetch(at_ + panel * stride_, 0, 2);  // L1 is full of this chunk
+    }
+  }
+
+ private:
+  const std::byte* at_;
+  std::size_t stride_, lines_;
+};
+
+// `count` of K of a panel as floats, [k][n]; behind an odd count a row of zeros.
+template <class Element>
+TEGULA_NOINLINE void widen_panel(const std::byte* panel, index_t count, float* floats) noexcept {
+  for (index_t k = 0; k < count; k += 2, panel += weight_rows<Element>::pair_bytes, floats += 2 * t::NR) {
+    TEGULA_UNROLL
+    for (int v = 0; v < panel_vectors; ++v) {
+      vf32 even, odd{};
+      if (k + 1 < count) weight_rows<Element>::pair(panel, v, even, odd);
+      else even = weight_rows<Element>::single(panel, v);
+      store(floats + v * lanes, even);
+      store(floats + t::NR + v * lanes, odd);
+    }
+  }
+}
+
+// A chunk of K stays in L1 as floats, while the next is fetched. From how many rows of A on that pays (Zen 5, AVX-512, M = 64 and 256: BF16
+// 200 to 209 and 204 to 217 GFLOP/s, F16 196 to 209 and 198 to 215, F32 175 to 206 and 185 to 221), where two panels share a row's
+// activations or nothing needs widening (AVX2: F32 81 to 89, BF16 would lose 3 %).
+template <float_format F>
+inline constexpr index_t rows_for_chunks = exact_panels > 1 || sizeof(typename F::element) == 4 ? 33 : t::max_extent;
+
+template <float_format F, int Panels>
+TEGULA_INLINE void exact_floats_by_chunks(const block_product& p) {
+  using element = typename F::element;
+  constexpr bool widened = sizeof(element) < 4;
+  constexpr index_t chunk = static_cast<index_t>(float_chunk_bytes / Panels / (t::NR * sizeof(float)));
+  constexpr std::size_t chunk_bytes = static_cast<std::size_t>(chunk) * t::NR * sizeof(element);
+  constexpr std::size_t floats_stride = static_cast<std::size_t>(chunk) * t::NR;
+  alignas(64) float floats[widened ? Panels * floats_stride : 1];
+  const std::size_t stride = t::panel_layout<F>::panel_bytes(p.K);
+  const std::byte* at = p.panel;
+  for (index_t k = 0; k < p.K; k += chunk, at += chunk_bytes) {
+    const bool last = p.K - k <= chunk;
+    const index_t count = last ? p.K - k : chunk;
+    shared_fetch<Panels, chunk_bytes> fetch(last ? p.panel + Panels * stride : at + chunk_bytes, stride, p.rows());
+    weights_in_memory<float, Panels, true> weights{at, stride};
+    if constexpr (widened) {
+      for (std::size_t i = 0; i < Panels; ++i) widen_panel<element>(at + i * stride, count, floats + i * floats_stride);
+      weights = {reinterpret_cast<const std::byte*>(floats), floats_stride * sizeof(float)};
+    }
+    multiply_floats<float>(p, k, count, weights, fetch);
+  }
+}
+
+// Few rows read all of K straight, a panel at a time: as one stream it comes faster from memory.
+template <float_format F>
+TEGULA_NOINLINE void exact_macrokernel(const block_product& p) noexcept {
+  const bool by_chunks = p.rows() >= rows_for_chunks<F>;
+  if constexpr (exact_panels > 1)
+    if (p.panels > 1 && by_chunks) return exact_floats_by_chunks<F, exact_panels>(p);
+  block_product one = p;
+  for (int i = 0; i < p.panels; ++i, one.panel += t::panel_layout<F>::panel_bytes(p.K)) {
+    one.c = p.c_of_panel(i);
+    if (by_chunks) exact_floats_by_chunks<F, 1>(one);
+    else multiply_floats<float>(one, 0, p.K, weights_in_memory<typename F::element>{one.panel}, nothing_before);
+  }
 }
 
 // A chunk of K, times all rows.
@@ -126,11 +207,6 @@ TEGULA_NOINLINE void bf16_macrokernel(const block_product& p) noexcept {
   for (index_t k = 0; k < p.K; k += bf16_chunk_k) {
     const index_t count = p.K - k < bf16_chunk_k ? p.K - k : bf16_chunk_k;
     const std::byte* pairs = bf16_chunk<F>(p.panel, p.K, k, count, buffer);
-    p.for_each_block([&](const t::a_block& block, float* c) TEGULA_LAMBDA_INLINE {
-      for_each_strip<max_rows, 1>(block.rows, [&](index_t m, auto mr) TEGULA_LAMBDA_INLINE {
-        float_kernel<bf16, mr()>(block.tiles + m * t::row_bytes, block.tile_stride(), k, count, weights_in_memory<bf16>{pairs},
-                                 c + m * t::NR);
-      });
-    });
+    multiply_floats<bf16>(p, k, count, weights_in_memory<bf16>{pairs}, nothing_before);
   }
 }
