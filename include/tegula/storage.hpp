@@ -15,9 +15,9 @@ struct weight_use {
 namespace detail {
 
 // Where sparse weights that come from memory are at least 5 % faster than dense ones: for a type, on an ISA and those after it, with few
-// rows of A, up to a density. What is not listed is faster dense. Measured on one thread of an AMD EPYC (Zen 4), F16 taken as BF16 and AMX
-// as AVX-512, by
-//   tegula_bench --sparsity 30,50,70,90 --m 1,4,16,64 --compute exact --isa avx512,avx2 --benchmark_filter=gemm
+// rows of A, up to a density. What is not listed is faster dense. Measured on one thread of an AMD EPYC (Zen 5), BF16 on Zen 4 as well, and
+// AMX taken as AVX-512, by
+//   tegula_bench --sparsity 30,50,70,90 --m 1,2,4,8,16 --compute exact --isa avx512,avx2 --benchmark_filter=gemm
 struct sparse_limit {
   type_id type;
   isa from;
@@ -25,8 +25,10 @@ struct sparse_limit {
   double density;
 };
 inline constexpr sparse_limit sparse_limits[] = {
-    {f16::id, isa::avx512, 4, 0.7},
+    {f16::id, isa::avx512, 2, 0.7},
     {bf16::id, isa::avx512, 4, 0.7},
+    {q8_0::id, isa::avx512, 4, 0.7},
+    {q8_256::id, isa::avx512, 16, 0.5},
 };
 
 // The highest density at which sparse weights are faster; 0: none.
