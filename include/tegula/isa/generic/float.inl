@@ -98,7 +98,7 @@ struct rows_in_memory {
   }
 };
 
-// Weights that stand in panels. Others are made while they are multiplied: sparse.inl. Cached: what need not be fetched ahead.
+// Weights that stand in panels. Cached: what need not be fetched ahead.
 template <class Element, int Panels = 1, bool Cached = false>
 struct weights_in_memory {
   static constexpr int panels = Panels;

@@ -1,5 +1,5 @@
-// Products with a sparse panel (layout: pack/sparse_panel.hpp): a piece of K is expanded to the packed panel that it was, in memory that
-// stays in L1 or L2, and the dense kernels run on that. So every mode has its kernel, and its bits.
+// Expanding a sparse panel (layout: pack/sparse_panel.hpp) to the packed panel that it was: a row at a time in registers, or tiles and
+// pieces of K in memory. sparse_floats.inl and sparse_quants.inl multiply what is in registers, sparse_macrokernel.inl what is in memory.
 //
 // Bound of expansion, a row of 64 bytes on AVX-512: port 5, 2 cycles; the loads, one of a mask and one of values. It costs the same
 // whatever the density, so memory is what sparse saves: masks and values are read once, upwards, and fetched ahead.

@@ -1,3 +1,7 @@
+// Products with a sparse panel. In exact mode few rows of A are multiplied while it is expanded, where the ISA has registers for that. For
+// all others a piece of K is expanded to the packed panel that it was, in memory that stays in L1 or L2, and the dense kernels run on
+// that. So every mode has its kernel, and its bits.
+
 // Of K at a time: with few rows of A what the kernel multiplies while the next rows are expanded, with more what stays in L2.
 inline constexpr index_t sparse_piece_k = 256, sparse_chunk_k = 1024, sparse_piece_rows = 8;
 
