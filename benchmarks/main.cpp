@@ -91,8 +91,8 @@ void complete(options& o) {
     if (!tg::supported(isa))
       throw CLI::ValidationError("--isa", std::string(tg::name_of(isa)) + " cannot run here: " + tg::cpu_report().why_not(isa));
   if (o.isas.empty())
-    for (const tg::isa isa : {tg::isa::avx2, tg::isa::avx_vnni, tg::isa::avx512, tg::isa::amx})
-      if (tg::supported(isa)) o.isas.push_back(isa);
+    for (const tg::isa isa : tg::all_isas)
+      if (isa != tg::isa::scalar && tg::supported(isa)) o.isas.push_back(isa);
   if (o.isas.empty()) o.isas.push_back(tg::isa::scalar);
 }
 

@@ -70,7 +70,7 @@ TEGULA_INLINE void prefetch_page_ahead(const std::byte* weights) {
 }
 
 // 32 of K of weights, as they stand in a panel, or in a few that are `stride` apart and of which all vectors are asked for at once; for how
-// many rows of A decides whether they are fetched ahead.
+// many rows of A decides whether they are fetched ahead, of the first panel only.
 template <class Element, int MR>
 struct rows_in_memory {
   using weights = weight_rows<Element>;
@@ -79,10 +79,7 @@ struct rows_in_memory {
 
   template <int Vectors>
   TEGULA_INLINE void pair(index_t k, int vector, vf32 (&even)[Vectors], vf32 (&odd)[Vectors]) const {
-    if constexpr (MR >= 4) {
-      TEGULA_UNROLL
-      for (int v = 0; v < Vectors; v += panel_vectors) prefetch_page_ahead<weights::pair_bytes>(here(k, v));
-    }
+    if constexpr (MR >= 4) prefetch_page_ahead<weights::pair_bytes>(here(k, 0));
     TEGULA_UNROLL
     for (int v = 0; v < Vectors; ++v) weights::pair(here(k, v), (vector + v) % panel_vectors, even[v], odd[v]);
   }
@@ -101,6 +98,7 @@ struct rows_in_memory {
 // Weights that stand in panels. Cached: what need not be fetched ahead.
 template <class Element, int Panels = 1, bool Cached = false>
 struct weights_in_memory {
+  static_assert(Cached || Panels == 1);
   static constexpr int panels = Panels;
   const std::byte* at;
   std::size_t stride = 0;  // from a panel to the next
@@ -108,7 +106,8 @@ struct weights_in_memory {
   // step(rows) with those of the next 32 of K.
   template <int MR, class Step>
   TEGULA_INLINE void next(Step step) {
-    step(rows_in_memory < Element, Cached ? 0 : MR > {opaque(at), stride});
+    using rows = rows_in_memory<Element, (Cached ? 0 : MR)>;
+    step(rows{opaque(at), stride});
     at += 16 * weight_rows<Element>::pair_bytes;
   }
 };

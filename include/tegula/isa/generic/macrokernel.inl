@@ -95,7 +95,7 @@ TEGULA_INLINE void multiply_floats(const block_product& p, index_t k, index_t co
     });
   });
 }
-constexpr auto nothing_before = [] {};
+inline constexpr auto nothing_before = [] {};
 
 // Fetches Bytes of each of a few panels, `stride` apart, a share with every strip of rows: at once it would take as long as memory does.
 template <int Panels, std::size_t Bytes>

@@ -76,24 +76,18 @@ class rows_of_unit {
   tile_expansion<F> tiles_[layout::unit_tiles];
 };
 
-// Super-group s of a panel of K, expanded where it is not full, in `packed` if need be.
-template <quant_format F>
-TEGULA_INLINE super_group<F> super_in_memory(const std::byte* panel, index_t s, index_t K, std::byte* packed) {
-  const std::size_t blocks = t::panel_layout<F>::super_blocks(s, K);
-  const tiles_of_unit<F> tiles(panel, s);
-  if (blocks == t::traits<F>::super_blocks && tiles.all(t::tile_kind::full)) return {tiles.record(0), blocks};  // as it was packed
-  expand_units<F>(panel, K, s, s + 1, packed);
-  return {packed, blocks};
-}
-
-// C[MR][NR] += super-group s, which does not expand in registers.
+// C[MR][NR] += super-group s, which does not expand in registers: where it stands if it is full, as it was packed; else expanded to memory.
 template <quant_format F, int MR>
 TEGULA_NOINLINE void add_from_memory(const t::a_block& block, index_t row, const std::byte* panel, index_t s, index_t K,
                                      float* c) noexcept {
   alignas(64) std::byte packed[t::panel_layout<F>::full_super];
-  const super_group<F> super = super_in_memory<F>(panel, s, K, packed);
-  const std::size_t ahead = super.base == packed ? 0 : cpu_report().prefetch_ahead;
-  if (super.blocks == t::traits<F>::super_blocks) add_packed<F, MR, true>(block, row, s, super, ahead, c);
+  const std::size_t blocks = t::panel_layout<F>::super_blocks(s, K);
+  const tiles_of_unit<F> tiles(panel, s);
+  const bool whole = blocks == t::traits<F>::super_blocks, full = whole && tiles.all(t::tile_kind::full);
+  if (!full) expand_units<F>(panel, K, s, s + 1, packed);
+  const super_group<F> super{full ? tiles.record(0) : packed, blocks};
+  const std::size_t ahead = full ? cpu_report().prefetch_ahead : 0;
+  if (whole) add_packed<F, MR, true>(block, row, s, super, ahead, c);
   else add_packed<F, MR, false>(block, row, s, super, ahead, c);
 }
 

@@ -6,7 +6,8 @@ inline constexpr int lanes = 4;
 inline constexpr int max_rows = 2;             // of A a micro-kernel call
 inline constexpr int wide_rows = 0;            // up to so many rows take the whole panel at once
 inline constexpr bool many_registers = false;  // 32 of them
-// Up to so many rows of A read the packed panel, quants of so many bits in so many planes; for more it is unpacked first.
+// Up to so many rows of A read the packed panel, quants of so many bits in so many planes, with integer_scales or not; for more it is
+// unpacked first.
 constexpr index_t packed_rows(int, std::size_t, bool) { return 0; }
 inline constexpr int exact_rows = 2;     // of A that an exact micro-kernel multiplies
 inline constexpr int exact_vectors = 1;  // of columns that it takes, of unpacked weights
