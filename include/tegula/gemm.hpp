@@ -108,11 +108,10 @@ isa isa_for_storage(isa best) {
 struct task_grid {
   index_t blocks, panels, block_tasks, panel_tasks;
 
-  task_grid(index_t M, index_t N, index_t K) : blocks((M + block_rows - 1) / block_rows), panels(panel_count(N)) {
+  task_grid(index_t M, index_t N, index_t K, index_t most) : blocks((M + block_rows - 1) / block_rows), panels(panel_count(N)) {
     constexpr double macs_worth_a_task = 1 << 19;
-    constexpr index_t most = 512;
     const double macs = static_cast<double>(M) * static_cast<double>(N) * static_cast<double>(K), worth = macs / macs_worth_a_task;
-    const index_t wanted = worth >= most ? most : worth <= 1 ? 1 : static_cast<index_t>(worth);
+    const index_t wanted = worth >= static_cast<double>(most) ? most : worth <= 1 ? 1 : static_cast<index_t>(worth);
     panel_tasks = pairs() < wanted ? pairs() : wanted;
     const index_t pieces = (blocks + m_blocks - 1) / m_blocks, useful = (wanted + panel_tasks - 1) / panel_tasks;
     block_tasks = pieces < useful ? pieces : useful;
@@ -268,7 +267,7 @@ void run_product(const quantized_activations& a, const W& w, matrix_view<T> c, c
   with_kernels(isa_for_storage<sparse>(isa_for_parts<F, Mode>(for_rows, a.store())), [&](auto kernels) {
     if (c.rows() == 0 || c.cols() == 0) return;
     last_kernel_name = kernel_name<F, sparse, decltype(kernels)::template runs<F, Mode>, Mode>.data();
-    const task_grid grid(c.rows(), c.cols(), w.cols());
+    const task_grid grid(c.rows(), c.cols(), w.cols(), max_tasks(executor));
     executor.parallel_for(grid.size(),
                           [&](index_t i) { kernels.template run<F, Mode, sparse>(a.store(), grid[i], w.panels(), c, epilogue); });
   });

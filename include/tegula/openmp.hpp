@@ -3,6 +3,10 @@
 
 #include "core/executor.hpp"
 
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
+
 namespace tegula::inline TEGULA_ABI {
 
 struct openmp_executor {
@@ -14,6 +18,12 @@ struct openmp_executor {
 #pragma omp parallel for schedule(dynamic, 1)
 #endif
     for (index_t i = 0; i < n; ++i) function(i);
+  }
+  [[nodiscard]] index_t max_tasks() const noexcept {
+#if defined(_OPENMP)
+    if (const int threads = omp_in_parallel() ? 1 : omp_get_max_threads(); threads > 1) return detail::tasks_of_thread * threads;
+#endif
+    return 1;
   }
 };
 

@@ -91,6 +91,7 @@ class thread_pool {
 
   static int default_size() { return std::max(1, std::min(detail::allowed_cpus(), detail::cgroup_cpus())); }
   [[nodiscard]] int size() const noexcept { return threads_; }
+  [[nodiscard]] index_t max_tasks() const noexcept { return threads_ > 1 ? detail::tasks_of_thread * threads_ : 1; }
 
   // Calls function(i) for i = 0 .. n - 1 on all threads and waits. Called from inside a task it runs serially; called by several
   // threads at once, one call is done after the other. An exception of a task stops further tasks and is thrown here.

@@ -50,7 +50,7 @@ template <template <class> class Pointer>
 struct basic_a_block {
   static constexpr int part_count = 10;  // with the scales
   index_t rows = 0;
-  index_t row_tile_bytes = 0, scale_groups = 0;  // of a row in all
+  index_t tile_k = 0, row_tile_bytes = 0, scale_groups = 0;  // of a tile, and of a row in all
   a_parts parts = 0;
   Pointer<std::byte> tiles = nullptr;
   Pointer<float> scales = nullptr;
@@ -71,6 +71,14 @@ struct basic_a_block {
     basic_a_block b = *this;
     b.tiles += n * row_tile_bytes;
     b.for_each_part([&](auto& pointer, index_t per_scale, a_parts) TEGULA_LAMBDA_INLINE { pointer += n * scale_groups * per_scale; });
+    return b;
+  }
+  // K from `first_k` on, a multiple of 256.
+  [[nodiscard]] basic_a_block from(index_t first_k) const noexcept {
+    basic_a_block b = *this;
+    b.tiles += first_k / tile_k * tile_stride();
+    b.for_each_part([&](auto& pointer, index_t per_scale, a_parts)
+                        TEGULA_LAMBDA_INLINE { pointer += first_k / scale_k * rows * per_scale; });
     return b;
   }
   // Calls function(pointer, elements of a row per 256 of K, part) for the scales, with part = 0, and each part.
@@ -114,14 +122,7 @@ class activation_store {
   [[nodiscard]] bool has(a_parts wanted) const noexcept { return (wanted & ~parts_) == 0; }
 
   [[nodiscard]] mutable_a_block block(index_t i) noexcept { return locate<mutable_a_block>(i, tiles_.data(), rest_.data()); }
-  // Block i, K from `first_k` on, a multiple of 256.
-  [[nodiscard]] a_block block(index_t i, index_t first_k = 0) const noexcept {
-    a_block b = locate<a_block>(i, tiles_.data(), rest_.data());
-    b.tiles += first_k / a_tile_k(kind_) * b.tile_stride();
-    b.for_each_part([&](auto& pointer, index_t per_scale, a_parts)
-                        TEGULA_LAMBDA_INLINE { pointer += first_k / scale_k * b.rows * per_scale; });
-    return b;
-  }
+  [[nodiscard]] a_block block(index_t i) const noexcept { return locate<a_block>(i, tiles_.data(), rest_.data()); }
 
  private:
   // Kernels that work on a strip of rows, or on scales of 16 rows, may read past the last block's end what nobody uses.
@@ -145,6 +146,7 @@ class activation_store {
     const index_t first = i * block_rows, left = M_ - first;
     Block b;
     b.rows = left < block_rows ? left : block_rows;
+    b.tile_k = a_tile_k(kind_);
     b.row_tile_bytes = row_tile_bytes();
     b.scale_groups = scale_groups();
     b.parts = parts_;

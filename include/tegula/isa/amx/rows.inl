@@ -29,11 +29,11 @@ struct row_pairs {
 
   // `pairs` from the product's pair number `pair` on.
   TEGULA_INLINE row_pairs(const block_product& p, index_t pair, index_t pairs)
-      : first{{p.a->block(p.first_block + 2 * pair, p.first_k), {}}, p.c + 2 * pair * t::block_rows * t::NR}, count(pairs) {
-    const index_t second = p.first_block + 2 * pair + 1;
-    first.block[1] = second < p.last_block ? p.a->block(second, p.first_k) : first.block[0];
+      : first{{p.blocks[2 * pair], {}}, p.c + 2 * pair * t::block_rows * t::NR}, count(pairs) {
+    const bool second = 2 * pair + 1 < p.block_count;
+    first.block[1] = second ? p.blocks[2 * pair + 1] : first.block[0];
     rows[0] = first.block[0].rows;
-    rows[1] = second < p.last_block ? first.block[1].rows : 1;
+    rows[1] = second ? first.block[1].rows : 1;
   }
   index_t rows[2];  // of each pair
 

@@ -50,7 +50,7 @@ struct tile_masks {
   }
 };
 
-template <int ElementBytes>
+template <int ElementBytes, bool = false>
 TEGULA_INLINE void expand_row(const std::byte* values, const tile_masks<ElementBytes>& tile, index_t r, vu32 (&row)[2]) {
   const auto next = [&](int i) TEGULA_LAMBDA_INLINE {  // eight elements
     const unsigned bits = tile.groups[r][i];

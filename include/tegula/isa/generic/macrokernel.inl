@@ -21,23 +21,20 @@ TEGULA_INLINE void for_each_strip(index_t rows, Strip strip) {
 
 // What a macro-kernel call multiplies: an M block of A and a panel, or a few; C[panel][rows][NR] is zero on entry.
 struct block_product {
-  const t::activation_store* a;
-  index_t first_block, last_block;
+  const t::a_block* blocks;
+  index_t block_count;
   const std::byte* panel;
   int panels;
   index_t K;
   float* c;
-  index_t first_k = 0;    // of A, which may be longer than K
   index_t following = 0;  // panels of W behind these
 
   [[nodiscard]] float* c_of_panel(int i) const { return c + i * c_stride; }
 
-  [[nodiscard]] index_t rows() const {
-    return last_block == first_block ? 0 : (last_block - first_block - 1) * t::block_rows + a->block(last_block - 1).rows;
-  }
+  [[nodiscard]] index_t rows() const { return (block_count - 1) * t::block_rows + blocks[block_count - 1].rows; }
   template <class Function>
   TEGULA_INLINE void for_each_block(Function function) const {
-    for (index_t b = first_block; b < last_block; ++b) function(a->block(b, first_k), c + (b - first_block) * t::block_rows * t::NR);
+    for (index_t i = 0; i < block_count; ++i) function(blocks[i], c + i * t::block_rows * t::NR);
   }
 };
 

@@ -17,10 +17,11 @@ struct tile_source {
 
 // From what is read to what is fetched; bytes are fewer than words, and taken sooner.
 template <class F>
-inline constexpr index_t sparse_prefetch_ahead = t::sparse_rows<F>::element_bytes == 1 ? 8192 : 4096;
+inline constexpr index_t sparse_prefetch_ahead = t::sparse_rows<F>::element_bytes == 1 ? 10240 : 4096;
 
-// Expands the rows of a tile, one after the other. Small, and apart from its source, so that it stays in registers.
-template <class F>
+// Expands the rows of a tile, one after the other. Small, and apart from its source, so that it stays in registers. Multiplied: between
+// products.
+template <class F, bool Multiplied = false>
 class tile_expansion {
   using rows_of = t::sparse_rows<F>;
   using mask_type = typename t::sparse_layout<F>::mask;
@@ -65,9 +66,8 @@ class tile_expansion {
 
  private:
   TEGULA_INLINE void expand(vu32 (&row)[vectors], int odd) {
-    next_row(odd, [&](const std::byte* values, const auto& masks, index_t r) TEGULA_LAMBDA_INLINE {
-      expand_row(values, masks, r, row);
-    });
+    next_row(odd, [&](const std::byte* values, const auto& masks, index_t r)
+                      TEGULA_LAMBDA_INLINE { expand_row<rows_of::element_bytes, Multiplied>(values, masks, r, row); });
   }
   [[nodiscard]] TEGULA_INLINE const std::byte* values(int odd) const { return source_.values + taken_[odd] * rows_of::element_bytes; }
 

@@ -13,10 +13,12 @@ TEGULA_NOINLINE void sparse_macrokernel(const block_product& p) noexcept {
     if (p.rows() <= expanded_rows<F>) return exact_from_sparse<F>(p);
   alignas(64) std::byte packed[Dense::panels * t::panel_layout<F>::panel_bytes(sparse_chunk_k)];
   const index_t step = p.rows() <= sparse_piece_rows ? sparse_piece_k : sparse_chunk_k;
+  t::a_block blocks[t::m_blocks];
   block_product piece = p;
+  piece.blocks = blocks;
   piece.panel = packed;
   for (index_t k = 0; k < p.K; k += step) {
-    piece.first_k = k;
+    for (index_t b = 0; b < p.block_count; ++b) blocks[b] = p.blocks[b].from(k);
     piece.K = p.K - k < step ? p.K - k : step;
     for (int i = 0; i < p.panels; i += Dense::panels) {
       piece.panels = p.panels - i < Dense::panels ? p.panels - i : Dense::panels;

@@ -3,7 +3,7 @@
 
 // The next row of a tile, where it is a register.
 template <class F>
-TEGULA_INLINE vu32 expanded_row(tile_expansion<F>& tile) {
+TEGULA_INLINE vu32 expanded_row(tile_expansion<F, true>& tile) {
   vu32 row[panel_vectors];
   tile.prefetch();
   tile.next(row);
@@ -71,9 +71,10 @@ class rows_of_unit {
 
  private:
   template <std::size_t... I>
-  TEGULA_INLINE rows_of_unit(const unit_sources<F>& sources, std::index_sequence<I...>) : tiles_{tile_expansion<F>(sources.of[I])...} {}
+  TEGULA_INLINE rows_of_unit(const unit_sources<F>& sources, std::index_sequence<I...>)
+      : tiles_{tile_expansion<F, true>(sources.of[I])...} {}
 
-  tile_expansion<F> tiles_[layout::unit_tiles];
+  tile_expansion<F, true> tiles_[layout::unit_tiles];
 };
 
 // C[MR][NR] += super-group s, which does not expand in registers: where it stands if it is full, as it was packed; else expanded to memory.
@@ -122,7 +123,7 @@ TEGULA_NOINLINE void exact_sparse_kernel(const t::a_block& block, index_t row, c
           a, scales,
           [&](index_t i, auto step) TEGULA_LAMBDA_INLINE {
             const tile_source<F> source(tiles.rows(i), t::sparse_tile_rows);
-            tile_expansion<F> expansion(source);
+            tile_expansion<F, true> expansion(source);
             step([&](int, int) TEGULA_LAMBDA_INLINE { return expanded_row(expansion) ^ 0x80808080u; });
           },
           c);

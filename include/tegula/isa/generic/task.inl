@@ -52,7 +52,10 @@ template <int Panels, bool Tiles, class T, class Epilogue>
 TEGULA_NOINLINE void run_panels(const t::activation_store& a, t::task_range range, const t::packed_panels& w, matrix_view<T> out,
                                 const Epilogue& epilogue, void (*macrokernel)(const block_product&) noexcept) {
   for (index_t b = range.first_block; b < range.last_block; b += t::m_blocks) {
-    block_product product{&a, b, range.last_block - b < t::m_blocks ? range.last_block : b + t::m_blocks, nullptr, 0, w.K, nullptr};
+    t::a_block blocks[t::m_blocks];
+    const index_t block_count = range.last_block - b < t::m_blocks ? range.last_block - b : index_t{t::m_blocks};
+    for (index_t i = 0; i < block_count; ++i) blocks[i] = a.block(b + i);
+    block_product product{blocks, block_count, nullptr, 0, w.K, nullptr};
     const index_t rows = product.rows();
     c_rows<Panels, Tiles> c(rows);
     for (index_t first = range.first_panel; first < range.last_panel; first += c.panels()) {

@@ -20,7 +20,7 @@ struct tile_masks {
 };
 
 // Row r of a tile, 64 bytes: elements, one after the other from `values`, where its mask has a bit, zeros elsewhere.
-template <int ElementBytes>
+template <int ElementBytes, bool = false>
 TEGULA_INLINE void expand_row(const std::byte* values, const tile_masks<ElementBytes>& tile, index_t r, vu32 (&row)[16 / lanes]) {
   using element = std::conditional_t<ElementBytes == 2, std::uint16_t, std::uint8_t>;
   constexpr int elements_of_row = 64 / ElementBytes;
