@@ -162,14 +162,16 @@ TEGULA_INLINE void exact_floats_by_chunks(const block_product& p) {
 // Few rows read all of K straight, a panel at a time: as one stream it comes faster from memory.
 template <float_format F>
 TEGULA_NOINLINE void exact_macrokernel(const block_product& p) noexcept {
+  using element = typename F::element;
   const bool by_chunks = p.rows() >= rows_for_chunks<F>;
+  const std::size_t ahead = float_prefetch_ahead<element>();
   if constexpr (exact_panels > 1)
     if (p.panels > 1 && by_chunks) return exact_floats_by_chunks<F, exact_panels>(p);
   block_product one = p;
   for (int i = 0; i < p.panels; ++i, one.panel += t::panel_layout<F>::panel_bytes(p.K)) {
     one.c = p.c_of_panel(i);
     if (by_chunks) exact_floats_by_chunks<F, 1>(one);
-    else multiply_floats<float>(one, 0, p.K, weights_in_memory<typename F::element>{one.panel}, nothing_before);
+    else multiply_floats<float>(one, 0, p.K, weights_in_memory<element>{one.panel, 0, ahead}, nothing_before);
   }
 }
 
