@@ -26,7 +26,8 @@ struct sparse_limit {
 };
 inline constexpr sparse_limit sparse_limits[] = {
     {f16::id, isa::avx512, 2, 0.7},
-    {bf16::id, isa::avx512, 4, 0.7},
+    {bf16::id, isa::avx512, 2, 0.7},
+    {bf16::id, isa::avx512, 4, 0.5},
     {q8_0::id, isa::avx512, 4, 0.7},
     {q8_256::id, isa::avx512, 16, 0.5},
 };

@@ -41,6 +41,9 @@ TEST_CASE("sparse pays at few rows of A and low density only", "[storage]") {
     return tg::sparse_pays<decltype(format)>(shape, density, {.M = M, .working_set = beyond_caches, .isa = isa});
   };
   CHECK(pays(tg::bf16{}, tg::isa::amx, 0.5, 1));
+  CHECK(pays(tg::bf16{}, tg::isa::amx, 0.7, 2));
+  CHECK(pays(tg::bf16{}, tg::isa::amx, 0.5, 4));
+  CHECK_FALSE(pays(tg::bf16{}, tg::isa::amx, 0.7, 4));
   CHECK(pays(tg::f16{}, tg::isa::amx, 0, 1));
   CHECK(pays(tg::bf16{}, tg::isa::avx512, 0.5, 1) == tg::cpu_report().has("avx512_vbmi2"));
   CHECK(pays(tg::q8_256{}, tg::isa::amx, 0.5, 16));

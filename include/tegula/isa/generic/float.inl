@@ -70,27 +70,28 @@ TEGULA_INLINE void prefetch_page_ahead(const std::byte* weights) {
   prefetch_lines<Bytes>(opaque(weights) + fetched_page);  // opaque: g++ warns of addresses behind what it knows
 }
 
-// Not so where the CPU wants K-quants fetched ahead: there float panels are, too, for any number of rows, and those of 16 bits twice as far,
-// as they are read at a higher speed. (Zen 5, AVX-512, N = K = 4096, just out of cache, M = 1, 2, 4, 8: BF16 45 to 66, 74 to 128, 125 to 195
-// and 180 to 220 GFLOP/s, F16 43 to 68, 71 to 123, 120 to 182 and 179 to 208; F32 35 to 49, 68 to 82 and 115 to 145 from M = 2 on, while
-// M = 1 has two lines a step, which the prefetchers follow: it would lose a tenth.)
+// Not so where the CPU wants K-quants fetched ahead: there float panels are, too, for any number of rows, and those of 16 bits further, as
+// they are read faster. (Zen 5, AVX-512, N = K = 4096, hardly out of cache, M = 1, 2, 4, 8: BF16 45 to 63, 74 to 119, 125 to 191 and 180 to
+// 220 GFLOP/s, F16 43 to 63, 71 to 113, 120 to 182 and 179 to 207; F32 35 to 49, 68 to 84 and 115 to 145 from M = 2 on. AVX2, M = 1 and 2:
+// BF16 37 to 60 and 64 to 99. 4 KiB more add a twentieth at M = 1, and take as much from it where weights come from memory; in L2 and L3
+// M = 1 and 2 lose 3 to 7 %.)
 template <class Element>
 TEGULA_INLINE std::size_t float_prefetch_ahead() {
-  return cpu_report().prefetch_ahead * (4 / sizeof(Element));
+  const std::size_t ahead = cpu_report().prefetch_ahead;
+  return sizeof(Element) < 4 ? ahead + ahead / 2 : ahead;
 }
 
-// 32 of K of weights, as they stand in a panel, or in a few that are `stride` apart and of which all vectors are asked for at once. For how
-// many rows of A, and `ahead`, decide whether and how far they are fetched ahead, of the first panel only.
-template <class Element, int MR>
+// 32 of K of weights, as they stand in a panel, or in a few that are `stride` apart and of which all vectors are asked for at once.
+// Fetched: what lies `ahead` of those of the first panel is fetched with them.
+template <class Element, bool Fetched>
 struct rows_in_memory {
   using weights = weight_rows<Element>;
   const std::byte* at;
-  std::size_t stride = 0;
-  std::size_t ahead = 0;
+  std::size_t stride = 0, ahead = 0;
 
   template <int Vectors>
   TEGULA_INLINE void pair(index_t k, int vector, vf32 (&even)[Vectors], vf32 (&odd)[Vectors]) const {
-    prefetch(here(k, 0));
+    if constexpr (Fetched) prefetch_lines<weights::pair_bytes>(opaque(here(k, 0)) + ahead);  // opaque: as above
     TEGULA_UNROLL
     for (int v = 0; v < Vectors; ++v) weights::pair(here(k, v), (vector + v) % panel_vectors, even[v], odd[v]);
   }
@@ -101,11 +102,6 @@ struct rows_in_memory {
   }
 
  private:
-  TEGULA_INLINE void prefetch(const std::byte* read_now) const {
-    if constexpr (MR >= 4) prefetch_lines<weights::pair_bytes>(opaque(read_now) + (ahead != 0 ? ahead : fetched_page));
-    else if constexpr (MR > 1 || (MR == 1 && sizeof(Element) < 4))
-      if (ahead != 0) prefetch_lines<weights::pair_bytes>(opaque(read_now) + ahead);
-  }
   [[nodiscard]] TEGULA_INLINE const std::byte* here(index_t k, int v) const {
     return at + static_cast<std::size_t>(k / 2) * weights::pair_bytes + static_cast<std::size_t>(v / panel_vectors) * stride;
   }
@@ -123,8 +119,15 @@ struct weights_in_memory {
   // step(rows) with those of the next 32 of K.
   template <int MR, class Step>
   TEGULA_INLINE void next(Step step) {
-    using rows = rows_in_memory<Element, (Cached ? 0 : MR)>;
-    step(rows{opaque(at), stride, ahead});
+    const auto rows_fetched = [&](std::size_t distance) TEGULA_LAMBDA_INLINE {
+      step(rows_in_memory<Element, true>{opaque(at), stride, distance});
+    };
+    // Two lines a step, each read at once: Zen 5's prefetchers do better alone, by a tenth.
+    constexpr bool followed = MR == 1 && sizeof(Element) == 4 && panel_vectors == 1;
+    if constexpr (Cached || followed) step(rows_in_memory<Element, false>{opaque(at), stride});
+    else if constexpr (MR >= 4) rows_fetched(ahead != 0 ? ahead : fetched_page);
+    else if (ahead != 0) rows_fetched(ahead);
+    else step(rows_in_memory<Element, false>{opaque(at), stride});
     at += 16 * weight_rows<Element>::pair_bytes;
   }
 };

@@ -51,7 +51,7 @@ TEGULA_NOINLINE void multiply_stored_tile(const std::byte* tiles, index_t tile_s
     stored = expanded;
   }
   float_sums<MR, panel_vectors> sums;
-  multiply_32<float>(tiles, tile_stride, count, 0, rows_in_memory<typename F::element, 1>{stored}, sums);
+  multiply_32<float>(tiles, tile_stride, count, 0, rows_in_memory<typename F::element, false>{stored}, sums);
   add_totals<MR>(c, [&](int m, int v) TEGULA_LAMBDA_INLINE { return sums.even[m][v] + sums.odd[m][v]; });
 }
 
