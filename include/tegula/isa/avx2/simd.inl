@@ -1,8 +1,8 @@
 // AVX2's dot products, on the vectors of vectors.inl. The vocabulary is described in scalar/simd.inl.
 // Included inside namespace tegula::avx2 and its target region.
 
-inline constexpr int max_rows = 4;  // 4 sums, 4 partial sums and what a step needs fill the 16 registers
-inline constexpr int wide_rows = 2;
+inline constexpr int max_rows = 6;  // 12 sums and what a step needs fill the 16 registers
+inline constexpr int paired_rows = 2;
 inline constexpr bool many_registers = false;
 inline constexpr int byte_rows = 4;  // of both halves of a panel: 8 sums
 // One plane is a shift and a mask; two, or scales as codes, have no registers beside 8 sums.
@@ -33,7 +33,7 @@ struct partial_dot {
   TEGULA_INLINE void start(vi32 offset) { sum = vi16(offset); }
   TEGULA_INLINE void add(vu32 quants, vu32 activations) {
     sum = vi16(_mm256_add_epi16(__m256i(sum), _mm256_maddubs_epi16(__m256i(quants), __m256i(activations))));
-    asm("" : "+x"(sum));  // g++ would add products before it adds them to the sum, and run out of registers
+    keep_in_register(sum);
   }
   TEGULA_INLINE static vi32 scale_operand(vi32 scale) { return (scale & 0xffff) | (scale << 16); }
   TEGULA_INLINE static vi32 scale_of(vi32 operand) { return operand >> 16; }
@@ -71,6 +71,6 @@ struct partial_dot<255, Terms, 128> {
  private:
   TEGULA_INLINE void add_products(__m256i products) {
     sum += vi32(_mm256_madd_epi16(products, _mm256_set1_epi16(1)));
-    asm("" : "+x"(sum));
+    keep_in_register(sum);
   }
 };

@@ -64,4 +64,8 @@ TEGULA_INLINE void leave_in_memory(V& sum) {
   asm("" : "+m"(sum));
 }
 template <class V>
+TEGULA_INLINE void keep_in_register(V& sum) {
+  asm("" : "+x"(sum));
+}
+template <class V>
 TEGULA_INLINE void hold(V&) {}

@@ -3,7 +3,7 @@
 
 inline constexpr int lanes = 16;
 inline constexpr int max_rows = 8;  // 8 sums, 8 partial sums, 8 rows of C
-inline constexpr int wide_rows = 8;
+inline constexpr int paired_rows = 8;
 inline constexpr bool many_registers = true;
 constexpr index_t packed_rows(int bits, std::size_t, bool) { return bits == 8 ? 16 : 4; }
 inline constexpr int exact_rows = 4;     // Zen 4 loads one zmm a cycle: 4 x 2 needs 6 for 8 products, 8 x 1 needs 9
@@ -97,6 +97,8 @@ TEGULA_INLINE vu32 upper_bytes(vu16 even, vu16 odd) {
 
 template <class V>
 TEGULA_INLINE void leave_in_memory(V&) {}
+template <class V>
+TEGULA_INLINE void keep_in_register(V&) {}
 template <class V>
 TEGULA_INLINE void hold(V& v) {
   asm volatile("" : "+v"(v));

@@ -1,8 +1,8 @@
 // AVX-VNNI's dot products, on AVX2's vectors. The vocabulary is described in scalar/simd.inl.
 // Included inside namespace tegula::avx_vnni and its target region.
 
-using avx2::max_rows, avx2::wide_rows, avx2::many_registers;  // of float kernels, which are AVX2's
-inline constexpr int byte_rows = 4;                           // of both halves of a panel: 8 sums
+using avx2::max_rows, avx2::paired_rows, avx2::many_registers;  // of float kernels, which are AVX2's
+inline constexpr int byte_rows = 4;                             // of both halves of a panel: 8 sums
 using avx2::packed_rows;
 inline constexpr int exact_rows = 4;  // 8 partial sums hide the latency of 4 or 5 cycles at 2 a cycle
 inline constexpr int exact_vectors = 2;

@@ -1,7 +1,8 @@
 // The micro-kernel of float products: exact mode of F32, F16, BF16 weights, and bf16 mode of every type. One order, that of
 // TDPBF16PS: per 32 of K, e = fma over the even k, o = fma over the odd k, both ascending from 0; then C += e + o.
-// Registers: MR x Vectors each of C, e and o. Bound: the FMAs, NR * K / lanes a row. With one vector each FMA loads its activation, which
-// is all that many CPUs can load; with two panels' vectors, 4 x 2, two share it.
+// Registers: MR x Vectors each of e and o, and of C if there are more. With 16, only few rows sum e and o side by side; more sum e of 32 of
+// K, put it aside, and then sum o: 6 x 2 sums, and 8 loads for 12 FMAs. (4 x 1 of both took 10 for 8. Zen 5, F16, M = 64: 97 to 123
+// GFLOP/s.) Bound: the FMAs, NR * K / lanes a row.
 
 // Weights of k and k + 1, k even, as floats; or of k alone, where K ends.
 template <class Element>
@@ -89,16 +90,18 @@ struct rows_in_memory {
   const std::byte* at;
   std::size_t stride = 0, ahead = 0;
 
-  template <int Vectors>
-  TEGULA_INLINE void pair(index_t k, int vector, vf32 (&even)[Vectors], vf32 (&odd)[Vectors]) const {
+  TEGULA_INLINE void fetch_ahead(index_t k) const {
     if constexpr (Fetched) prefetch_lines<weights::pair_bytes>(opaque(here(k, 0)) + ahead);  // opaque: as above
-    TEGULA_UNROLL
-    for (int v = 0; v < Vectors; ++v) weights::pair(here(k, v), (vector + v) % panel_vectors, even[v], odd[v]);
   }
   template <int Vectors>
-  TEGULA_INLINE void single(index_t k, int vector, vf32 (&even)[Vectors]) const {
+  TEGULA_INLINE void pair(index_t k, vf32 (&even)[Vectors], vf32 (&odd)[Vectors]) const {
     TEGULA_UNROLL
-    for (int v = 0; v < Vectors; ++v) even[v] = weights::single(here(k, v), (vector + v) % panel_vectors);
+    for (int v = 0; v < Vectors; ++v) weights::pair(here(k, v), v % panel_vectors, even[v], odd[v]);
+  }
+  template <int Vectors>
+  TEGULA_INLINE void single(index_t k, vf32 (&even)[Vectors]) const {
+    TEGULA_UNROLL
+    for (int v = 0; v < Vectors; ++v) even[v] = weights::single(here(k, v), v % panel_vectors);
   }
 
  private:
@@ -132,42 +135,82 @@ struct weights_in_memory {
   }
 };
 
-// e and o of MR rows and Vectors vectors of columns.
-template <int MR, int Vectors>
+// Of which k a pass over 32 of K sums the products.
+enum class parity { even, odd, both };
+
+// Calls function(m, v) for MR rows and Vectors vectors.
+template <int MR, int Vectors, class Function>
+TEGULA_INLINE void for_each_sum(Function function) {
+  TEGULA_UNROLL
+  for (int m = 0; m < MR; ++m) {
+    TEGULA_UNROLL
+    for (int v = 0; v < Vectors; ++v) function(m, v);
+  }
+}
+
+// e and o of MR rows and Vectors vectors of columns, or one of them. They are in registers: nothing here may have an address.
+template <parity Of, int MR, int Vectors>
 struct float_sums {
   vf32 even[MR][Vectors] = {}, odd[MR][Vectors] = {};
 
+  // Adds the products of `count` of K, at most 32.
+  template <class AElement, class Rows>
+  TEGULA_INLINE void add(const std::byte* a, index_t tile_stride, index_t count, const Rows& rows) {
+    const auto add_pair = [&](index_t k) TEGULA_LAMBDA_INLINE {
+      if constexpr (Of != parity::odd) rows.fetch_ahead(k);
+      vf32 w_even[Vectors], w_odd[Vectors];
+      rows.pair(k, w_even, w_odd);
+      add_products<AElement>(a, tile_stride, k, w_even, w_odd);
+    };
+    if (count >= 32) return unrolled<16>([&](auto pair) TEGULA_LAMBDA_INLINE { add_pair(2 * pair()); });
+    index_t k = 0;
+    for (; k + 1 < count; k += 2) add_pair(k);
+    if (k < count) {  // an odd K ends with one k; its neighbour is zero in A (padding) and taken as zero in W
+      vf32 w_even[Vectors], w_odd[Vectors] = {};
+      rows.single(k, w_even);
+      add_products<AElement>(a, tile_stride, k, w_even, w_odd);
+    }
+  }
+
+ private:
   template <class AElement>
-  TEGULA_INLINE void add(const std::byte* tiles, index_t stride, index_t k, const vf32 (&w_even)[Vectors], const vf32 (&w_odd)[Vectors]) {
+  TEGULA_INLINE void add_products(const std::byte* tiles, index_t stride, index_t k, const vf32 (&w_even)[Vectors],
+                                  const vf32 (&w_odd)[Vectors]) {
     TEGULA_UNROLL
     for (int m = 0; m < MR; ++m) {
       vf32 a_even, a_odd;
       activation_rows<AElement>::pair(tiles, stride, m, k, a_even, a_odd);
       TEGULA_UNROLL
       for (int v = 0; v < Vectors; ++v) {
-        even[m][v] = fma(a_even, w_even[v], even[m][v]);
-        odd[m][v] = fma(a_odd, w_odd[v], odd[m][v]);
+        if constexpr (Of != parity::odd) add_product(even[m][v], a_even, w_even[v]);
+        if constexpr (Of != parity::even) add_product(odd[m][v], a_odd, w_odd[v]);
       }
     }
   }
+  TEGULA_INLINE static void add_product(vf32& sum, vf32 a, vf32 w) {
+    sum = fma(a, w, sum);
+    if constexpr (Of != parity::both) keep_in_register(sum);
+  }
 };
 
-// Adds the products of `count` of K, at most 32.
-template <class AElement, int MR, int Vectors, class Rows>
-TEGULA_INLINE void multiply_32(const std::byte* a, index_t tile_stride, index_t count, int vector, Rows rows,
-                               float_sums<MR, Vectors>& sums) {
-  const auto add_pair = [&](index_t k) TEGULA_LAMBDA_INLINE {
-    vf32 even[Vectors], odd[Vectors];
-    rows.pair(k, vector, even, odd);
-    sums.template add<AElement>(a, tile_stride, k, even, odd);
-  };
-  if (count >= 32) return unrolled<16>([&](auto pair) TEGULA_LAMBDA_INLINE { add_pair(2 * pair()); });
-  index_t k = 0;
-  for (; k + 1 < count; k += 2) add_pair(k);
-  if (k < count) {  // an odd K ends with one k; its neighbour is zero in A (padding) and taken as zero in W
-    vf32 even[Vectors], odd[Vectors] = {};
-    rows.single(k, vector, even);
-    sums.template add<AElement>(a, tile_stride, k, even, odd);
+// Calls add(m, v, e + o) with sums of the products of `count` of K, at most 32.
+template <class AElement, int MR, int Vectors, class Rows, class Add>
+TEGULA_INLINE void multiply_32(const std::byte* a, index_t tile_stride, index_t count, const Rows& rows, Add add) {
+  if constexpr (MR <= paired_rows) {
+    float_sums<parity::both, MR, Vectors> sums;
+    sums.template add<AElement>(a, tile_stride, count, rows);
+    for_each_sum<MR, Vectors>([&](int m, int v) TEGULA_LAMBDA_INLINE { add(m, v, sums.even[m][v] + sums.odd[m][v]); });
+  } else {
+    vf32 even[MR][Vectors];  // in memory
+    float_sums<parity::even, MR, Vectors> e;
+    e.template add<AElement>(a, tile_stride, count, rows);
+    for_each_sum<MR, Vectors>([&](int m, int v) TEGULA_LAMBDA_INLINE {
+      even[m][v] = e.even[m][v];
+      leave_in_memory(even[m][v]);
+    });
+    float_sums<parity::odd, MR, Vectors> o;
+    o.template add<AElement>(a, tile_stride, count, rows);
+    for_each_sum<MR, Vectors>([&](int m, int v) TEGULA_LAMBDA_INLINE { add(m, v, even[m][v] + o.odd[m][v]); });
   }
 }
 
@@ -175,28 +218,17 @@ TEGULA_INLINE void multiply_32(const std::byte* a, index_t tile_stride, index_t 
 template <class AElement, int MR, class Weights>
 TEGULA_NOINLINE void float_kernel(const std::byte* tiles, index_t tile_stride, index_t first_k, index_t count, Weights weights,
                                   float* c) noexcept {
-  constexpr int Vectors = Weights::panels * (MR <= wide_rows ? panel_vectors : 1);
-  for (int vector = 0; vector < Weights::panels * panel_vectors; vector += Vectors) {
-    Weights source = weights;
-    const std::byte* a = tiles + first_k / activation_rows<AElement>::tile_k * tile_stride;
-    vf32 results[MR][Vectors];
-    const auto for_each_result = [&](auto function) TEGULA_LAMBDA_INLINE {
-      TEGULA_UNROLL
-      for (int m = 0; m < MR; ++m) {
-        TEGULA_UNROLL
-        for (int v = 0; v < Vectors; ++v) function(m, v, c + m * t::NR + c_column(vector + v));
-      }
-    };
-    for_each_result([&](int m, int v, const float* at) TEGULA_LAMBDA_INLINE { results[m][v] = load<vf32>(at); });
-    for (index_t k = 0; k < count; k += 32, a += 32 / activation_rows<AElement>::tile_k * tile_stride) {
-      float_sums<MR, Vectors> sums;
-      source.template next<MR>([&](auto rows)
-                                   TEGULA_LAMBDA_INLINE { multiply_32<AElement>(a, tile_stride, count - k, vector, rows, sums); });
-      for_each_result([&](int m, int v, const float*) TEGULA_LAMBDA_INLINE {
-        results[m][v] += sums.even[m][v] + sums.odd[m][v];
+  constexpr int Vectors = Weights::panels * panel_vectors;
+  const std::byte* a = tiles + first_k / activation_rows<AElement>::tile_k * tile_stride;
+  const auto c_at = [&](int m, int v) TEGULA_LAMBDA_INLINE { return c + m * t::NR + c_column(v); };
+  vf32 results[MR][Vectors];
+  for_each_sum<MR, Vectors>([&](int m, int v) TEGULA_LAMBDA_INLINE { results[m][v] = load<vf32>(c_at(m, v)); });
+  for (index_t k = 0; k < count; k += 32, a += 32 / activation_rows<AElement>::tile_k * tile_stride)
+    weights.template next<MR>([&](const auto& rows) TEGULA_LAMBDA_INLINE {
+      multiply_32<AElement, MR, Vectors>(a, tile_stride, count - k, rows, [&](int m, int v, vf32 sum) TEGULA_LAMBDA_INLINE {
+        results[m][v] += sum;
         leave_in_memory(results[m][v]);
       });
-    }
-    for_each_result([&](int m, int v, float* at) TEGULA_LAMBDA_INLINE { store(at, results[m][v]); });
-  }
+    });
+  for_each_sum<MR, Vectors>([&](int m, int v) TEGULA_LAMBDA_INLINE { store(c_at(m, v), results[m][v]); });
 }

@@ -5,15 +5,16 @@ inline constexpr index_t chunk_k = 2048;      // of K unpacked at a time: 32 KiB
 inline constexpr std::size_t float_chunk_bytes = 32768;  // of float panels, in L1
 inline constexpr index_t bf16_chunk_k = 512;  // 16 KiB of pairs: stays in L1, as few rows are bound by unpacking
 
-// Calls strip(first, integral_constant<MR>) for strips of MR rows, MR a power of two from Least to Most. A last strip may reach
+// Calls strip(first, integral_constant<MR>) for strips of MR rows, MR Most or a power of two from Least on. A last strip may reach
 // past `rows`: the memory is there (activation_store has slack, C whole blocks), and nobody reads what it computes. Fewer strip
 // sizes are fewer kernels to compile.
 template <int Most, int Least, class Strip>
 TEGULA_INLINE void for_each_strip(index_t rows, Strip strip) {
   index_t first = 0;
   if constexpr (Most > Least) {
-    for (; rows - first > Most / 2; first += Most) strip(first, std::integral_constant<int, Most>{});
-    if (first < rows) for_each_strip<Most / 2, Least>(rows - first, [&](index_t m, auto mr) TEGULA_LAMBDA_INLINE { strip(first + m, mr); });
+    constexpr auto next = static_cast<int>(std::bit_floor(Most - 1u));
+    for (; rows - first > next; first += Most) strip(first, std::integral_constant<int, Most>{});
+    if (first < rows) for_each_strip<next, Least>(rows - first, [&](index_t m, auto mr) TEGULA_LAMBDA_INLINE { strip(first + m, mr); });
   } else {
     for (; first < rows; first += Most) strip(first, std::integral_constant<int, Most>{});
   }
@@ -130,11 +131,10 @@ TEGULA_NOINLINE void widen_panel(const std::byte* panel, index_t count, float* f
   }
 }
 
-// A chunk of K stays in L1 as floats, while the next is fetched. From how many rows of A on that pays (Zen 5, AVX-512, M = 64 and 256: BF16
-// 200 to 209 and 204 to 217 GFLOP/s, F16 196 to 209 and 198 to 215, F32 175 to 206 and 185 to 221), where two panels share a row's
-// activations or nothing needs widening (AVX2: F32 81 to 89, BF16 would lose 3 %).
-template <float_format F>
-inline constexpr index_t rows_for_chunks = exact_panels > 1 || sizeof(typename F::element) == 4 ? 33 : t::max_extent;
+// A chunk of K stays in L1 as floats, while the next is fetched. From how many rows of A on that pays where two panels share a row's
+// activations (Zen 5, AVX-512, M = 64 and 256: BF16 200 to 209 and 204 to 217 GFLOP/s, F16 196 to 209 and 198 to 215, F32 175 to 206 and
+// 185 to 221). AVX2, half as fast, would gain nothing by it, and lose 3 % with BF16 and F16.
+inline constexpr index_t rows_for_chunks = 33;
 
 template <float_format F, int Panels>
 TEGULA_INLINE void exact_floats_by_chunks(const block_product& p) {
@@ -163,15 +163,13 @@ TEGULA_INLINE void exact_floats_by_chunks(const block_product& p) {
 template <float_format F>
 TEGULA_NOINLINE void exact_macrokernel(const block_product& p) noexcept {
   using element = typename F::element;
-  const bool by_chunks = p.rows() >= rows_for_chunks<F>;
   const std::size_t ahead = float_prefetch_ahead<element>();
   if constexpr (exact_panels > 1)
-    if (p.panels > 1 && by_chunks) return exact_floats_by_chunks<F, exact_panels>(p);
+    if (p.rows() >= rows_for_chunks) return p.panels > 1 ? exact_floats_by_chunks<F, exact_panels>(p) : exact_floats_by_chunks<F, 1>(p);
   block_product one = p;
   for (int i = 0; i < p.panels; ++i, one.panel += t::panel_layout<F>::panel_bytes(p.K)) {
     one.c = p.c_of_panel(i);
-    if (by_chunks) exact_floats_by_chunks<F, 1>(one);
-    else multiply_floats<float>(one, 0, p.K, weights_in_memory<element>{one.panel, 0, ahead}, nothing_before);
+    multiply_floats<float>(one, 0, p.K, weights_in_memory<element>{one.panel, 0, ahead}, nothing_before);
   }
 }
 

@@ -50,9 +50,11 @@ TEGULA_NOINLINE void multiply_stored_tile(const std::byte* tiles, index_t tile_s
     expand_tile<F>(record, t::sparse_unit<F>(count, 0, 0).tile(0), expanded);
     stored = expanded;
   }
-  float_sums<MR, panel_vectors> sums;
-  multiply_32<float>(tiles, tile_stride, count, 0, rows_in_memory<typename F::element, false>{stored}, sums);
-  add_totals<MR>(c, [&](int m, int v) TEGULA_LAMBDA_INLINE { return sums.even[m][v] + sums.odd[m][v]; });
+  multiply_32<float, MR, panel_vectors>(tiles, tile_stride, count, rows_in_memory<typename F::element, false>{stored},
+                                        [&](int m, int v, vf32 sum) TEGULA_LAMBDA_INLINE {
+                                          float* at = c + m * t::NR + v * lanes;
+                                          store(at, load<vf32>(at) + sum);
+                                        });
 }
 
 // C[panel][MR][NR] += the products of tiles of expanded_panels panels, side by side.

@@ -4,7 +4,7 @@
 
 inline constexpr int lanes = 4;
 inline constexpr int max_rows = 2;             // of A a micro-kernel call
-inline constexpr int wide_rows = 0;            // up to so many rows take the whole panel at once
+inline constexpr int paired_rows = 0;          // up to so many rows sum products of even and odd k at once, more one after the other
 inline constexpr bool many_registers = false;  // 32 of them
 // Up to so many rows of A read the packed panel, quants of so many bits in so many planes, with integer_scales or not; for more it is
 // unpacked first.
@@ -101,6 +101,9 @@ TEGULA_INLINE vf32 widen_halves(const void* halves) {  // as widen_f16, without 
 // Whether sums that are touched once a group are better left in memory.
 template <class V>
 TEGULA_INLINE void leave_in_memory(V&) {}
+// Has a sum in a register, and complete, before what follows: g++ would multiply ahead, and run out of registers.
+template <class V>
+TEGULA_INLINE void keep_in_register(V&) {}
 
 // Has what was loaded in a register from here on, loaded once and in the order of these calls, where many_registers.
 template <class V>
