@@ -35,7 +35,15 @@ struct partial_dot {
     sum = vi16(_mm256_add_epi16(__m256i(sum), _mm256_maddubs_epi16(__m256i(quants), __m256i(activations))));
     keep_in_register(sum);
   }
-  TEGULA_INLINE static vi32 scale_operand(vi32 scale) { return (scale & 0xffff) | (scale << 16); }
+  // In both halves, by one shuffle; a signed one goes to their upper bytes first.
+  template <bool Signed>
+  TEGULA_INLINE static vi32 scale_operand(vu32 scales, int j) {
+    constexpr int zero = 0x80;
+    const auto half = static_cast<std::uint32_t>(Signed ? j << 8 | zero : zero << 8 | j);
+    const vu32 lane{0, 0x04040404, 0x08080808, 0x0c0c0c0c, 0, 0x04040404, 0x08080808, 0x0c0c0c0c};
+    const __m256i halves = _mm256_shuffle_epi8(__m256i(scales), __m256i(lane | (half << 16 | half)));
+    return vi32(Signed ? _mm256_srai_epi16(halves, 8) : halves);
+  }
   TEGULA_INLINE static vi32 scale_of(vi32 operand) { return operand >> 16; }
   TEGULA_INLINE vi32 scaled(vi32 sums, vi32 scale) const { return sums + vi32(_mm256_madd_epi16(__m256i(sum), __m256i(scale))); }
   TEGULA_INLINE vi32 total(vi32 sums) const { return scaled(sums, vi32(splat(0x00010001u))); }

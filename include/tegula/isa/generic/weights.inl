@@ -206,7 +206,9 @@ class packed_weights {
   static constexpr int row_shift(int r) { return in_place ? quant_lift<F> - t::traits<F>::bits * (r / stored_rows) : 0; }
 
   [[nodiscard]] TEGULA_INLINE vi32 plain_scale(int g, int v) const { return byte_of<F::signed_scales>(scales_[g / 4][v], g % 4); }
-  [[nodiscard]] TEGULA_INLINE vi32 scale(int g, int v) const { return dot_of<F>::scale_operand(plain_scale(g, v)); }
+  [[nodiscard]] TEGULA_INLINE vi32 scale(int g, int v) const {
+    return dot_of<F>::template scale_operand<F::signed_scales>(scales_[g / 4][v], g % 4);
+  }
   [[nodiscard]] TEGULA_INLINE vi32 minima(int pair, int v) const { return vi32((minima_[pair / 2][v] >> (8 * (pair % 2))) & 0x00ff00ffu); }
   [[nodiscard]] TEGULA_INLINE vf32 d(std::size_t block, int v) const {
     if constexpr (ordered) return d_[block][v];

@@ -112,6 +112,9 @@ TEGULA_INLINE void hold(V&) {}
 // sum + the products of the halves of each lane, as signed 16-bit integers.
 TEGULA_INLINE vi32 add_pair_products(vi32 sum, vi32 a, vi32 b) { return sum + (a << 16 >> 16) * (b << 16 >> 16) + (a >> 16) * (b >> 16); }
 
+template <bool Signed>
+TEGULA_INLINE vi32 byte_of(vu32 words, int j);  // base.inl
+
 // Dot products of quants (unsigned bytes, at most MaxQuant) and activations (signed bytes, -127 .. 127) over a group of
 // Terms weights of K, four at a time in each 32-bit lane; then multiplied by the group's integer scale.
 template <int MaxQuant, int Terms, int Offset = 0>
@@ -128,7 +131,11 @@ struct partial_dot {
   TEGULA_INLINE void add(vu32 quants, vu32 activations) {
     for (int j = 0; j < 4; ++j) sum += vi32((quants >> (8 * j)) & 0xffu) * (vi32(activations << (24 - 8 * j)) >> 24);
   }
-  TEGULA_INLINE static vi32 scale_operand(vi32 scale) { return scale; }
+  // What scaled() takes, of the scale that is byte j of every lane.
+  template <bool Signed>
+  TEGULA_INLINE static vi32 scale_operand(vu32 scales, int j) {
+    return byte_of<Signed>(scales, j);
+  }
   TEGULA_INLINE static vi32 scale_of(vi32 operand) { return operand; }
   TEGULA_INLINE vi32 scaled(vi32 sums, vi32 scale) const { return sums + sum * scale; }
   TEGULA_INLINE vi32 total(vi32 sums) const { return sums + sum; }
