@@ -112,6 +112,7 @@ inline constexpr feature_bit feature_bits[] = {
     {"avx512_vnni", isa::avx512, 7, 0, &cpuid_registers::ecx, 11, zmm_states},
     {"avx512_vbmi", isa::amx, 7, 0, &cpuid_registers::ecx, 1, zmm_states},
     {"avx512_vbmi2", isa::amx, 7, 0, &cpuid_registers::ecx, 6, zmm_states},
+    {"gfni", isa::amx, 7, 0, &cpuid_registers::ecx, 8, zmm_states},
     {"avx512_bf16", isa::amx, 7, 1, &cpuid_registers::eax, 5, zmm_states},
     {"amx_tile", isa::amx, 7, 0, &cpuid_registers::edx, 24, tile_states},
     {"amx_int8", isa::amx, 7, 0, &cpuid_registers::edx, 25, tile_states},

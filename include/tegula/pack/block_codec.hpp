@@ -22,6 +22,8 @@ constexpr bool fields_in_line(std::size_t plane, int count) {
   return true;
 }
 
+typedef std::uint32_t four_quads __attribute__((vector_size(16)));
+
 template <class F, std::size_t Plane>
 struct plane_codec {
   static constexpr bit_plane plane = F::planes[Plane];
@@ -34,12 +36,15 @@ struct plane_codec {
     return table;
   }();
 
-  // The fields of quants k .. k + 3, one a byte.
-  static std::uint32_t quad(const unsigned char* block, std::size_t k) noexcept {
-    std::uint32_t word = 0;
-    if constexpr (fields_in_line<F>(Plane, 4)) {
-      std::memcpy(&word, block + positions[k].byte, 4);
+  // The fields of quants k .. k + 3, one a byte; or of four such quads.
+  template <class Word = std::uint32_t>
+  TEGULA_INLINE static Word quad(const unsigned char* block, std::size_t k) noexcept {
+    Word word{};
+    if constexpr (fields_in_line<F>(Plane, sizeof word)) {
+      std::memcpy(&word, block + positions[k].byte, sizeof word);
       word = (word >> positions[k].shift) & mask;
+    } else if constexpr (std::is_same_v<Word, four_quads>) {
+      for (std::size_t i = 0; i < 4; ++i) word[i] = quad(block, k + 4 * i) ^ flip;
     } else {
       for (std::size_t i = 0; i < 4; ++i)
         word |= ((static_cast<std::uint32_t>(block[positions[k + i].byte]) >> positions[k + i].shift) & mask & 0xffu) << (8 * i);
@@ -48,13 +53,16 @@ struct plane_codec {
   }
 
   // Adds the fields to a block whose bits there are zero.
-  static void put_quad(unsigned char* block, std::size_t k, std::uint32_t word) noexcept {
+  template <class Word>
+  TEGULA_INLINE static void put_quad(unsigned char* block, std::size_t k, Word word) noexcept {
     word ^= flip;
-    if constexpr (fields_in_line<F>(Plane, 4)) {
-      std::uint32_t there;
-      std::memcpy(&there, block + positions[k].byte, 4);
+    if constexpr (fields_in_line<F>(Plane, sizeof word)) {
+      Word there;
+      std::memcpy(&there, block + positions[k].byte, sizeof there);
       there |= word << positions[k].shift;
-      std::memcpy(block + positions[k].byte, &there, 4);
+      std::memcpy(block + positions[k].byte, &there, sizeof there);
+    } else if constexpr (std::is_same_v<Word, four_quads>) {
+      for (std::size_t i = 0; i < 4; ++i) put_quad(block, k + 4 * i, word[i] ^ flip);
     } else {
       for (std::size_t i = 0; i < 4; ++i) {
         const bit_position at = positions[k + i];
@@ -96,9 +104,9 @@ TEGULA_INLINE void for_each_plane(Function function) {
   }(std::make_index_sequence<F::planes.size()>{});
 }
 
-// Packs one block as column n.
+// The quants of a block, from and to `rows`, where its column begins.
 template <quant_format F>
-void pack_block(const unsigned char* block, const panel_block<std::byte>& to, std::size_t n) noexcept {
+TEGULA_INLINE void pack_planes(const unsigned char* block, std::byte* rows) noexcept {
   for_each_plane<F>([&](auto codec, std::size_t k, std::size_t at) TEGULA_LAMBDA_INLINE {
     TEGULA_UNROLL
     for (std::size_t r = 0; r < codec.rows; ++r) {
@@ -106,9 +114,76 @@ void pack_block(const unsigned char* block, const panel_block<std::byte>& to, st
       TEGULA_UNROLL
       for (std::size_t t = 0; t < 8 / codec.plane.bits; ++t)
         word |= codec.quad(block, k + 4 * (r + t * codec.rows)) << (t * codec.plane.bits);
-      std::memcpy(to.rows + at + r * row_bytes + 4 * n, &word, 4);
+      std::memcpy(rows + at + r * row_bytes, &word, 4);
     }
   });
+}
+template <quant_format F>
+TEGULA_INLINE void unpack_planes(const std::byte* rows, unsigned char* block) noexcept {
+  for_each_plane<F>([&](auto codec, std::size_t k, std::size_t at) TEGULA_LAMBDA_INLINE {
+    TEGULA_UNROLL
+    for (std::size_t r = 0; r < codec.rows; ++r) {
+      std::uint32_t word;
+      std::memcpy(&word, rows + at + r * row_bytes, 4);
+      TEGULA_UNROLL
+      for (std::size_t t = 0; t < 8 / codec.plane.bits; ++t)
+        codec.put_quad(block, k + 4 * (r + t * codec.rows), (word >> (t * codec.plane.bits)) & codec.mask);
+    }
+  });
+}
+
+// The same of joined planes, whose pairs in 32 of K are four quads each of x and y.
+template <quant_format F>
+TEGULA_INLINE void pack_pairs(const unsigned char* block, std::byte* rows) noexcept {
+  using joined = joined_planes<F>;
+  TEGULA_UNROLL
+  for (std::size_t k = 0; k < F::block_k; k += panel_layout<F>::plane_k, rows += panel_layout<F>::planes_bytes) {
+    const auto nibble = [&](std::size_t at) TEGULA_LAMBDA_INLINE { return plane_codec<F, 0>::template quad<four_quads>(block, at); };
+    const auto others = [&](std::size_t at) TEGULA_LAMBDA_INLINE { return plane_codec<F, 1>::template quad<four_quads>(block, at); };
+    const four_quads y = (nibble(k + 16) | others(k + 16) << 4) << joined::lift;
+    const four_quads nibbles = nibble(k) | (y & 0xf0f0f0f0u), middle = others(k) << 4 | (y & 0x0f0f0f0fu);
+    std::uint32_t words[joined::pairs + joined::bits] = {};
+    TEGULA_UNROLL
+    for (unsigned pair = 0; pair < joined::pairs; ++pair) {
+      const int up = joined::middle_shift(pair);
+      words[pair] = nibbles[pair];
+      words[joined::pairs + joined::middle_row(pair)] |= up >= 0 ? middle[pair] << up : middle[pair] >> -up;
+    }
+    TEGULA_UNROLL
+    for (std::size_t row = 0; row < joined::pairs + joined::bits; ++row) std::memcpy(rows + row * row_bytes, &words[row], 4);
+  }
+}
+template <quant_format F>
+TEGULA_INLINE void unpack_pairs(const std::byte* rows, unsigned char* block) noexcept {
+  using joined = joined_planes<F>;
+  TEGULA_UNROLL
+  for (std::size_t k = 0; k < F::block_k; k += panel_layout<F>::plane_k, rows += panel_layout<F>::planes_bytes) {
+    four_quads nibbles{}, middle{};
+    TEGULA_UNROLL
+    for (unsigned pair = 0; pair < joined::pairs; ++pair) {
+      std::uint32_t word, other;
+      std::memcpy(&word, rows + pair * row_bytes, 4);
+      std::memcpy(&other, rows + (joined::pairs + joined::middle_row(pair)) * row_bytes, 4);
+      const int down = joined::middle_shift(pair);
+      nibbles[pair] = word;
+      middle[pair] = down >= 0 ? other >> down : other << -down;
+    }
+    middle &= joined::middle * 0x01010101u;
+    const four_quads y = ((nibbles & 0xf0f0f0f0u) | (middle & 0x0f0f0f0fu)) >> joined::lift;
+    const auto put = [&](std::size_t at, four_quads low, four_quads high) TEGULA_LAMBDA_INLINE {
+      plane_codec<F, 0>::put_quad(block, at, low & 0x0f0f0f0fu);
+      plane_codec<F, 1>::put_quad(block, at, (high >> 4) & plane_codec<F, 1>::mask);
+    };
+    put(k, nibbles, middle);
+    put(k + 16, y, y);
+  }
+}
+
+// Packs one block as column n.
+template <quant_format F>
+void pack_block(const unsigned char* block, const panel_block<std::byte>& to, std::size_t n) noexcept {
+  if constexpr (joined_planes<F>::applies) pack_pairs<F>(block, to.rows + 4 * n);
+  else pack_planes<F>(block, to.rows + 4 * n);
   if constexpr (integer_scales<F>)
     for (std::size_t w = 0; w < F::scale_words; ++w) std::memcpy(to.words + w * row_bytes + 4 * n, block + F::scales_at + 4 * w, 4);
   std::memcpy(to.d + 2 * n, block + F::d_at, 2);
@@ -119,16 +194,8 @@ void pack_block(const unsigned char* block, const panel_block<std::byte>& to, st
 template <quant_format F>
 void unpack_block(const panel_block<const std::byte>& from, std::size_t n, unsigned char* block) noexcept {
   std::memset(block, 0, F::block_bytes);
-  for_each_plane<F>([&](auto codec, std::size_t k, std::size_t at) TEGULA_LAMBDA_INLINE {
-    TEGULA_UNROLL
-    for (std::size_t r = 0; r < codec.rows; ++r) {
-      std::uint32_t word;
-      std::memcpy(&word, from.rows + at + r * row_bytes + 4 * n, 4);
-      TEGULA_UNROLL
-      for (std::size_t t = 0; t < 8 / codec.plane.bits; ++t)
-        codec.put_quad(block, k + 4 * (r + t * codec.rows), (word >> (t * codec.plane.bits)) & codec.mask);
-    }
-  });
+  if constexpr (joined_planes<F>::applies) unpack_pairs<F>(from.rows + 4 * n, block);
+  else unpack_planes<F>(from.rows + 4 * n, block);
   if constexpr (integer_scales<F>)
     for (std::size_t w = 0; w < F::scale_words; ++w) std::memcpy(block + F::scales_at + 4 * w, from.words + w * row_bytes + 4 * n, 4);
   std::memcpy(block + F::d_at, from.d + 2 * n, 2);

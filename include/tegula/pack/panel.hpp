@@ -11,8 +11,9 @@
 //
 // A plane of b bits holds the plane_k / 4 tile rows of plane_k weights in R = plane_k * b / 32 stored rows of 64 bytes: stored row r
 // has, in the b bits from b * t up of every byte, tile row r + t * R.  Q4_0: stored row 0 has tile rows 0 (low nibbles) and 4 (high
-// nibbles). With several planes plane_k is 32. So whoever goes through a panel by groups reads upwards, and the hardware's
-// prefetchers keep up; scales that stood behind the quants, or planes of 256 weights each, cost Q6_K a third of the memory's speed.
+// nibbles). With several planes plane_k is 32; nibbles and one more plane are joined (joined_planes). So whoever goes through a panel by
+// groups reads upwards, and the hardware's prefetchers keep up; scales that stood behind the quants, or planes of 256 weights each, cost
+// Q6_K a third of the memory's speed.
 //
 // A panel of bytes is a sequence of byte_blocks, 256 weights of K each, all in order.
 //
@@ -48,6 +49,26 @@ struct packed_panels {
 // What one task computes: blocks of 16 rows of A times panels of W.
 struct task_range {
   index_t first_block, last_block, first_panel, last_panel;
+};
+
+// Quants of a nibble and b more bits are stored by pairs: x of tile row r of 32 of K, and y of row r + 4, moved up to the top of its byte.
+// Stored row r has the low nibbles of x and the high ones of y. The high bits of x and the low bits of y below them, 2b bits in the
+// middle of a byte, stand in the other plane: those of pair i in its row i % b, 2b * (i / b) bits up.
+//
+//   x = low nibbles of row r, high nibbles of the middle        y = high nibbles of row r, low nibbles of the middle
+//
+// So pairs share a shift and a mask, x and y are a selection of bits each, and y, with zeros below it, needs no mask when it is moved
+// down, which sums of its products can be instead. Planes each for itself are two shifts and two masks a quant.
+template <quant_format F>
+struct joined_planes {
+  static constexpr bool applies = F::planes.size() == 2 && F::planes[0].bits == 4 && F::planes[1].bits <= 4;
+  static constexpr unsigned bits = applies ? static_cast<unsigned>(F::planes[1].bits) : 1, pairs = 4;
+  static constexpr int lift = 4 - static_cast<int>(bits);                   // of y
+  static constexpr std::uint32_t middle = ((1u << 2 * bits) - 1u) << lift;  // of a byte
+
+  static constexpr bool upper(unsigned r) { return r % (2 * pairs) >= pairs; }  // whether tile row r is a y
+  static constexpr unsigned middle_row(unsigned pair) { return pair % bits; }
+  static constexpr int middle_shift(unsigned pair) { return static_cast<int>(2 * bits * (pair / bits)) - lift; }  // down, to the middle
 };
 
 template <class F>

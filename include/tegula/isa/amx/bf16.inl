@@ -20,26 +20,26 @@ struct bf16_scales {};
 // Where the pairs of two panels come from: the panels themselves, or unpacked, step_k of K of a panel a step; `first`: of a unit.
 template <block_format F>
 struct packed_pairs {
-  static constexpr index_t step_k = 16;
+  static constexpr index_t step_k = 32;
   alignas(64) float scale[16][t::NR] = {}, minimum[16][t::NR] = {};  // of the groups of a block
 
   TEGULA_INLINE static bool in_place(index_t K) { return is_bf16_tiles<F>(K); }
   TEGULA_INLINE static const std::byte* panel(const block_product& p, index_t i) { return panel_of<F>(p, i); }
 
   TEGULA_INLINE void step(const block_product& p, index_t panel, index_t k, bool, std::byte* out) {
-    if ((k & -32) < p.K) unpack(panel_of<F>(p, panel), p.K, k, out);
+    if (k < p.K) unpack(panel_of<F>(p, panel), p.K, k, out);
   }
 
  private:
   TEGULA_INLINE void unpack(const std::byte* panel, index_t K, index_t k, std::byte* out) {
     if constexpr (float_format<F>) {
-      for (int j = 0; j < 8; ++j) store(out + j * tile_row_bytes, weight_pair<F, hardware_rounding>(panel, k + 2 * j, K, 0));
+      for (int j = 0; j < step_k / 2; ++j) store(out + j * tile_row_bytes, weight_pair<F, hardware_rounding>(panel, k + 2 * j, K, 0));
     } else if constexpr (byte_format<F>) {
       const t::byte_block& block = byte_blocks(panel)[k / F::block_k];
       const auto r = static_cast<int>(k % F::block_k / 4);
       const vf32 d = float_scale(block, 0);
       TEGULA_UNROLL
-      for (int j = 0; j < 4; ++j)
+      for (int j = 0; j < step_k / 4; ++j)
         dequantize_row<128, hardware_rounding>(unsigned_row(block, r + j, 0), d, vf32{}, out + 2 * j * tile_row_bytes);
     } else {
       const packed_block<F> block(panel, K, k / F::block_k);
@@ -49,10 +49,13 @@ struct packed_pairs {
           store(scale[g], d);
           store(minimum[g], m);
         });
-      const vf32 d = load<vf32>(scale[r / (F::group_k / 4)]), m = load<vf32>(minimum[r / (F::group_k / 4)]);
+      const eight_rows<F, affine_fields> rows(block.rows, r);
       TEGULA_UNROLL
-      for (int j = 0; j < 4; ++j)
-        dequantize_row<F::offset, hardware_rounding>(quant_row<F, 0, rotation>(block.rows, r + j), d, m, out + 2 * j * tile_row_bytes);
+      for (int j = 0; j < step_k / 4; ++j) {
+        const int group = (r + j) / (F::group_k / 4);
+        dequantize_row<F::offset, hardware_rounding>(rows.row(j), load<vf32>(scale[group]),
+                                                     load<vf32>(minimum[group]), out + 2 * j * tile_row_bytes);
+      }
     }
   }
 };

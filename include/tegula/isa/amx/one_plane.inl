@@ -3,7 +3,7 @@
 // Included inside namespace tegula::amx and its target region.
 //
 // Bound, cycles per 16 x 16 x 256: TMUL 64; loads 52, 4 tiles, S and C of every row and da of two; stores 32; vector 24, and for
-// unpacking some 6,000 / rows of A.
+// unpacking some 5,500 / rows of A.
 
 // Of 256 of K of two panels.
 struct byte_tile_scales {
@@ -43,6 +43,7 @@ struct byte_source<F> {
     constexpr int block_steps = F::block_k / step_k, group_rows = F::group_k / 4, run = rows < group_rows ? rows : group_rows;
     const int within = step % block_steps;  // the block
     const std::byte* from = block + static_cast<std::size_t>(within) * (layout::block_quants / block_steps);
+    const eight_rows<F, affine_fields> source(from, 0);
     TEGULA_UNROLL
     for (int field = 0; field < fields; ++field) {
       const int first = step / block_steps * (F::block_k / 4) + field * stored + within * rows;  // tile row of the 256
@@ -51,7 +52,7 @@ struct byte_source<F> {
         const byte_scale scale = by.of[first / group_rows + r / group_rows];
         TEGULA_UNROLL
         for (int i = r; i < r + run; ++i) {
-          requantize_row<F>(from, field * stored + i, scale, bytes + (first + i) * tile_row_bytes);
+          requantize_row(source, field * stored + i, scale, bytes + (first + i) * tile_row_bytes);
         }
       }
     }

@@ -78,10 +78,37 @@ struct packed_block {
         rows(super.quants(within)) {}
 };
 
-// For quant_row with r known only at run time: a rotation is one instruction for both ways.
-struct rotation {
-  TEGULA_INLINE static vu32 down(vu32 fields, int n) {
-    return vu32(_mm512_maskz_rorv_epi32(0xffff, __m512i(fields), __m512i(splat(static_cast<std::uint32_t>(n)))));
+// Fields by one instruction, for which n is data: a byte as eight bits, times a matrix of bits. Asm, as GFNI is not among the features of
+// this region, which are avx512's.
+class affine_fields {
+ public:
+  template <std::uint32_t Mask>
+  TEGULA_INLINE static vu32 of_bytes(vu32 bytes, int n) {
+    vu32 fields;
+    asm("vgf2p8affineqb $0, %2, %1, %0" : "=v"(fields) : "v"(bytes), "v"(_mm512_set1_epi64(matrix<Mask>(n))));
+    return fields;
+  }
+  template <std::uint32_t Mask>
+  TEGULA_INLINE static vu16 of_lower_bytes(vu32 bytes, int n) {
+    constexpr __mmask64 lower = 0x5555555555555555;
+    vu16 fields;
+    asm("vgf2p8affineqb $0, %2, %1, %0%{%3%}%{z%}" : "=v"(fields) : "v"(bytes), "v"(_mm512_set1_epi64(matrix<Mask>(n))), "Yk"(lower));
+    return fields;
+  }
+
+ private:
+  // Byte 7 - i has the bits that are added to bit i: bit i + n, if bit i is in Mask.
+  template <std::uint32_t Mask>
+  TEGULA_INLINE static long long matrix(int n) {
+    constexpr std::uint64_t in_place = [] {
+      std::uint64_t rows = 0;
+      for (unsigned i = 0; i < 8; ++i)
+        if ((Mask >> i & 1u) != 0) rows |= std::uint64_t{1} << (8 * (7 - i) + i);
+      return rows;
+    }();
+    constexpr std::uint64_t bytes = 0x0101010101010101;
+    const auto up = static_cast<unsigned>(n >= 0 ? n : -n);
+    return static_cast<long long>(n >= 0 ? (in_place & bytes * (0xffu >> up)) << up : (in_place & bytes * (0xffu << up & 0xffu)) >> up);
   }
 };
 

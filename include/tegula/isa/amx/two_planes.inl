@@ -27,22 +27,24 @@ struct plane_tiles {
   plane_scales scales;
 };
 
-// Makes the planes of a super-group, four tile rows a step.
+// Makes the planes of a super-group, eight tile rows a step: their places in several planes of quants are constants.
 template <integer_scales F>
 struct plane_unpacker {
   using traits = t::traits<F>;
-  static constexpr int group_rows = F::group_k / 4;
+  static constexpr int group_rows = F::group_k / 4, step_k = 32;
   alignas(64) std::uint32_t first[traits::groups][t::NR] = {}, second[traits::groups][t::NR] = {};  // factors of a group, twice 16 bits
 
   TEGULA_INLINE void step(const block_product& p, index_t unit, index_t i, plane_tiles& b) {
     const packed_block<F> block(p.panel, p.K, unit);
-    const auto first_row = static_cast<int>(4 * i);
+    const auto first_row = static_cast<int>(step_k / 4 * i);
     if (i == 0) unpack_scales(block.super, b);
-    const vu32 x = load<vu32>(first[first_row / group_rows]), y = load<vu32>(second[first_row / group_rows]);
+    const eight_rows<F, affine_fields> rows(block.rows, first_row);
     TEGULA_UNROLL
-    for (int j = 0; j < 4; ++j) {
-      const index_t at = (first_row + j) * tile_row_bytes;
-      unpack_row(quant_row<F, 0, rotation>(block.rows, first_row + j), x, y, b.plane[0] + at, b.plane[1] + at);
+    for (int j = 0; j < step_k / 4; ++j) {
+      const int r = first_row + j;
+      const index_t at = r * tile_row_bytes;
+      unpack_row(rows.row(j), load<vu32>(first[r / group_rows]), load<vu32>(second[r / group_rows]),
+                 b.plane[0] + at, b.plane[1] + at);
     }
   }
 
@@ -190,7 +192,7 @@ struct plane_kernel {
   static constexpr t::a_parts reads = t::traits<F>::has_min ? t::a_part::pairs32 : 0;
   static constexpr bool alternates = t::traits<F>::has_min;  // between the parities
   static constexpr index_t unit_k = t::traits<F>::super_k, chunk = chunk_k / unit_k, rides = 4;
-  static constexpr index_t unpack_steps(index_t) { return unit_k / 16; }
+  static constexpr index_t unpack_steps(index_t) { return unit_k / unpacker::step_k; }
   static constexpr scales nothing{};
 
   TEGULA_INLINE static void start(const row_pair&) {}

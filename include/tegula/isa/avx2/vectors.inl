@@ -17,6 +17,8 @@ TEGULA_INLINE vi32 round_to_int(vf32 x) { return vi32(_mm256_cvtps_epi32(__m256(
 TEGULA_INLINE vu32 widen_bytes(const void* p) { return vu32(_mm256_cvtepu8_epi32(_mm_loadl_epi64(static_cast<const __m128i*>(p)))); }
 TEGULA_INLINE vf32 widen_halves(const void* halves) { return vf32(_mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i*>(halves)))); }
 
+inline constexpr bool selects_at_once = false;
+TEGULA_INLINE vu32 select_bits(std::uint32_t mask, vu32 a, vu32 b) { return (a & mask) | (b & ~mask); }
 TEGULA_INLINE vi32 larger(vi32 a, vi32 b) { return vi32(_mm256_max_epi32(__m256i(a), __m256i(b))); }
 TEGULA_INLINE vi32 larger_magnitude(vi32 magnitude, vf32 x) { return larger(magnitude, vi32(x) & 0x7fffffff); }
 

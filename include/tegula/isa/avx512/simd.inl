@@ -30,6 +30,10 @@ TEGULA_INLINE vf32 widen_halves(const void* halves) {
   return vf32(_mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256(static_cast<const __m256i*>(halves))));
 }
 
+inline constexpr bool selects_at_once = true;
+TEGULA_INLINE vu32 select_bits(std::uint32_t mask, vu32 a, vu32 b) {
+  return vu32(_mm512_ternarylogic_epi32(__m512i(splat(mask)), __m512i(a), __m512i(b), 0xca));
+}
 TEGULA_INLINE vi32 larger(vi32 a, vi32 b) { return vi32(_mm512_maskz_max_epi32(0xffff, __m512i(a), __m512i(b))); }
 
 // One instruction, which takes the number where the other operand is a quiet NaN. As a quant, NaN is the most negative integer.

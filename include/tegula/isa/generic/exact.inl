@@ -117,25 +117,29 @@ TEGULA_INLINE void group_dots(const a_rows& a, std::size_t k, Weights& w, std::s
       TEGULA_UNROLL
       for (int v = 0; v < Vectors; ++v) start(partial[m][v], m, first);
     }
+    const int last = first + chain < group_rows ? first + chain : group_rows;
     TEGULA_UNROLL
-    for (int r = first; r < (first + chain < group_rows ? first + chain : group_rows); ++r) {
+    for (int i = first; i < last; ++i) {
+      const int r = Weights::nth_row(i);
       vu32 quants[Vectors];
       TEGULA_UNROLL
       for (int v = 0; v < Vectors; ++v) quants[v] = w.row(block, row + r, v);
+      // Sums go to where the next row stands, in the end to where they belong.
+      const int shift = Weights::row_shift(row + r) - (i + 1 < last ? Weights::row_shift(row + Weights::nth_row(i + 1)) : 0);
       TEGULA_UNROLL
       for (int m = 0; m < MR; ++m) {
         const auto activations = load_activations<dot_of<F>>(quads + m * a_row_bytes<F> + 4 * r);
         TEGULA_UNROLL
-        for (int v = 0; v < Vectors; ++v) partial[m][v].add(quants[v], activations);
+        for (int v = 0; v < Vectors; ++v) {
+          partial[m][v].add(quants[v], activations);
+          if constexpr (Weights::in_place) partial[m][v].shift(shift);
+        }
       }
     }
     TEGULA_UNROLL
     for (int m = 0; m < MR; ++m) {
       TEGULA_UNROLL
-      for (int v = 0; v < Vectors; ++v) {
-        if constexpr (Weights::in_place) partial[m][v].shift(Weights::row_shift(row + first));
-        flush(m, v, partial[m][v]);
-      }
+      for (int v = 0; v < Vectors; ++v) flush(m, v, partial[m][v]);
     }
   }
 }

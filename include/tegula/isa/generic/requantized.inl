@@ -68,6 +68,49 @@ class byte_unit {
   vf32 bound_, inverse_;
 };
 
+// Products of bytes with a number of 11 bits, which are exact: fma(256 + byte, x, -256 x), and with the sign of a signed byte flipped 384 in
+// place of 256. So a byte needs no conversion: it is shifted to the top of a significand.
+template <bool Signed>
+class byte_multiples {
+  static constexpr float unit = Signed ? 384.f : 256.f;
+
+ public:
+  TEGULA_INLINE explicit byte_multiples(vf32 x) : x_(x), less_(x * splat(-unit)) {}
+
+  // Of byte j of every lane. NaN if x is NaN or infinite.
+  [[nodiscard]] TEGULA_INLINE vf32 of(vu32 words, int j) const {
+    const vu32 at_top = j < 2 ? words << (15 - 8 * j) : words >> (8 * j - 15);
+    return fma(vf32((at_top & 0x007f8000u) ^ std::bit_cast<std::uint32_t>(unit)), x_, less_);
+  }
+
+ private:
+  vf32 x_, less_;
+};
+
+// for_each_group where NaN is as good as infinite, and need not be canonical.
+template <quant_format F, class Function>
+TEGULA_INLINE void for_each_finite_group(const super_group<F>& super, std::size_t b, int vector, Function function) {
+  if constexpr (float_scales<F>) {
+    for_each_group<F>(super, b, vector, function);
+  } else {
+    const auto half = [&](const std::byte* halves) TEGULA_LAMBDA_INLINE { return widen_halves(halves + vector * lanes * 2); };
+    const scale_words<F> words(super, vector);
+    const byte_multiples<F::signed_scales> scales(half(super.d(b)));
+    const byte_multiples<false> minima(t::traits<F>::has_min ? -half(super.m(b)) : vf32{});
+    TEGULA_UNROLL
+    for (int quad = 0; quad < t::traits<F>::groups / 4; ++quad) {
+      vu32 scale = words.scales(quad), minimum{};
+      hold(scale);
+      if constexpr (t::traits<F>::has_min) {
+        minimum = words.minima(quad);
+        hold(minimum);
+      }
+      TEGULA_UNROLL
+      for (int j = 0; j < 4; ++j) function(4 * quad + j, scales.of(scale, j), t::traits<F>::has_min ? minima.of(minimum, j) : vf32{});
+    }
+  }
+}
+
 constexpr index_t end_of_256(index_t K, index_t k) { return K - k < t::scale_k ? K : k + t::scale_k; }
 
 // 256 of K of a panel, or what is left of it, for the columns of one vector: what each of its groups is multiplied by, bytes coming out
@@ -85,12 +128,12 @@ struct byte_scales {
     weight_bound<F> bound;
     for (index_t b = first; b < last; ++b) {
       const auto super = super_group_at<F>(panel, b / super_blocks, K);
-      for_each_group<F>(super, static_cast<std::size_t>(b % super_blocks), vector,
-                        [&](int g, vf32 scale, vf32 minimum) TEGULA_LAMBDA_INLINE {
-                          scales[(b - first) * groups + g] = scale;
-                          minima[(b - first) * groups + g] = minimum;
-                          bound.add(g, scale, minimum);
-                        });
+      for_each_finite_group<F>(super, static_cast<std::size_t>(b % super_blocks), vector,
+                               [&](int g, vf32 scale, vf32 minimum) TEGULA_LAMBDA_INLINE {
+                                 scales[(b - first) * groups + g] = scale;
+                                 minima[(b - first) * groups + g] = minimum;
+                                 bound.add(g, scale, minimum);
+                               });
     }
     const byte_unit unit(bound.bits());
     for (index_t g = 0; g < (last - first) * groups; ++g) of[g] = unit.of<F, Offset>(scales[g], minima[g]);
@@ -98,21 +141,16 @@ struct byte_scales {
   }
 };
 
-// Tile row r of a block as bytes. Quants of one plane go from their fields to 16 bits at once.
-template <quant_format F>
-TEGULA_INLINE void requantize_row(const std::byte* rows, int r, const byte_scale& by, std::byte* bytes) {
-  using layout = t::panel_layout<F>;
-  constexpr bool in_fields = F::planes.size() == 1;
-  constexpr int bits = in_fields ? F::planes[0].bits : 8, stored = static_cast<int>(layout::plane_rows(0));
-  const int field = in_fields ? r % layout::tile_rows / stored : 0;
-  const vu16 quants = [&]() TEGULA_LAMBDA_INLINE {
-    if constexpr (in_fields) return load<vu16>(rows + static_cast<std::size_t>(r / layout::tile_rows * stored + r % stored) * t::row_bytes);
-    else return vu16(quant_row<F>(rows, r));
-  }();
-  const auto requantized = [&](int first_bit) TEGULA_LAMBDA_INLINE {
-    return ((quants >> first_bit) & static_cast<std::uint16_t>((1 << bits) - 1)) * by.factor + by.addend;
-  };
-  store(bytes, upper_bytes(requantized(bits * field), requantized(8 + bits * field)));
+// Tile row r of a block as bytes, one of `rows`: quants go from their places to 16 bits at once.
+template <quant_format F, class Fields>
+TEGULA_INLINE void requantize_row(const eight_rows<F, Fields>& rows, int r, const byte_scale& by, std::byte* bytes) {
+  using all_rows = eight_rows<F, Fields>;
+  constexpr std::uint32_t mask = (1u << all_rows::bits) - 1u;
+  const vu32 quants = rows.row_in_place(r);
+  const int bit = all_rows::first_bit(r);
+  const vu16 even = Fields::template of_lower_bytes<mask>(quants, bit);
+  const vu16 odd = shifted_fields::of_lower_bytes<mask>(quants, 8 + bit);
+  store(bytes, upper_bytes(even * by.factor + by.addend, odd * by.factor + by.addend));
 }
 
 // 256 of K, or what is left of it, of the columns of one vector.
@@ -127,12 +165,13 @@ TEGULA_INLINE void requantize_256(const std::byte* panel, index_t K, index_t k, 
   for (index_t b = first; b < last; ++b) {
     const auto super = super_group_at<F>(panel, b / super_blocks, K);
     const std::byte* quants = super.quants(static_cast<std::size_t>(b % super_blocks)) + column;
+    constexpr int block_rows = groups * group_rows, together = eight_rows<F>::count;
     TEGULA_UNROLL
-    for (int g = 0; g < groups; ++g) {
-      const index_t group = (b - first) * groups + g;
+    for (int r0 = 0; r0 < block_rows; r0 += together) {
+      const eight_rows<F> rows(quants, r0);
       TEGULA_UNROLL
-      for (int r = 0; r < group_rows; ++r)
-        requantize_row<F>(quants, g * group_rows + r, by.of[group], out.rows[group * group_rows + r] + column);
+      for (int r = r0; r < r0 + together; ++r)
+        requantize_row(rows, r, by.of[(b - first) * groups + r / group_rows], out.rows[(b - first) * block_rows + r] + column);
     }
   }
 }

@@ -1,10 +1,20 @@
 // Reading a packed panel (layout: pack/panel.hpp): rows of quants from their bit planes, scales from their codes. A micro-kernel
 // gets a super-group of weights either packed, as it is decoded with every use, or unpacked once for many rows of A.
 
-// How fields come to their place: down(fields, n) shifts each lane right by n bits, or left by -n; what leaves or enters a lane does not
-// matter.
-struct constant_shift {
-  TEGULA_INLINE static vu32 down(vu32 fields, int n) { return n >= 0 ? fields >> n : fields << -n; }
+// Right by n bits, or left by -n.
+TEGULA_INLINE vu32 shift_down(vu32 bits, int n) { return n >= 0 ? bits >> n : bits << -n; }
+
+// How fields come to their place: bits of bytes that stand n above those of Mask are brought there, and all others cleared. Those of all
+// bytes, or of the lower bytes of halves of lanes. (amx/rows.inl has another way.)
+struct shifted_fields {
+  template <std::uint32_t Mask>
+  TEGULA_INLINE static vu32 of_bytes(vu32 bytes, int n) {
+    return shift_down(bytes, n) & (Mask * 0x01010101u);
+  }
+  template <std::uint32_t Mask>
+  TEGULA_INLINE static vu16 of_lower_bytes(vu32 bytes, int n) {
+    return vu16(bytes) >> n & static_cast<std::uint16_t>(Mask);
+  }
 };
 
 // Of a block's stored rows, the one that has the plane's bits of tile row r.
@@ -17,11 +27,38 @@ constexpr std::size_t stored_row(int r) {
   return at / tile_rows * all + plane_at + at % tile_rows % plane_rows;
 }
 
+// By how much the quants of tile row r of a block whose planes are joined stand above the bottom of their bytes.
+template <quant_format F>
+constexpr int joined_lift(int r) {
+  return t::joined_planes<F>::upper(static_cast<unsigned>(r)) ? t::joined_planes<F>::lift : 0;
+}
+
+// Tile row r of such a block, its quants as unsigned bytes, moved down by `down`.
+template <quant_format F, class Fields = shifted_fields, class Stored>
+TEGULA_INLINE vu32 joined_row(const Stored& stored, int r, int down) {
+  using joined = t::joined_planes<F>;
+  const auto at = static_cast<unsigned>(r), pair = at % joined::pairs;
+  const std::size_t first = at / (2 * joined::pairs) * (t::panel_layout<F>::planes_bytes / t::row_bytes);
+  const vu32 nibbles = stored(first + pair), middles = stored(first + joined::pairs + joined::middle_row(pair));
+  const std::uint32_t mask = joined::upper(at) ? 0xf0f0f0f0u : 0x0f0f0f0fu;
+  if constexpr (selects_at_once) {  // from a middle that both rows of a pair share
+    const vu32 middle = Fields::template of_bytes<joined::middle>(middles, joined::middle_shift(pair));
+    return shift_down(select_bits(mask, nibbles, middle), down);  // what this brings to other bytes is zero
+  } else {
+    const auto moved = [&](std::uint32_t bits) TEGULA_LAMBDA_INLINE { return down >= 0 ? bits >> down : bits << -down; };
+    return (shift_down(nibbles, down) & moved(mask)) |
+           (shift_down(middles, joined::middle_shift(pair) + down) & moved(joined::middle * 0x01010101u & ~mask));
+  }
+}
+
 // Tile row r of a block: [column][k % 4], quants as unsigned bytes, times 2^Lift. stored(i) is the block's stored row i.
-template <quant_format F, int Lift = 0, class Shift = constant_shift, class Stored>
+template <quant_format F, int Lift = 0, class Fields = shifted_fields, class Stored>
   requires std::is_invocable_v<Stored, std::size_t>
 TEGULA_INLINE vu32 quant_row(const Stored& stored, int r) {
   using layout = t::panel_layout<F>;
+  if constexpr (t::joined_planes<F>::applies) {
+    return joined_row<F, Fields>(stored, r, joined_lift<F>(r) - Lift);
+  }
   vu32 quants{};
   unrolled<static_cast<int>(F::planes.size())>([&](auto p) TEGULA_LAMBDA_INLINE {
     constexpr auto plane = static_cast<std::size_t>(p());
@@ -31,20 +68,64 @@ TEGULA_INLINE vu32 quant_row(const Stored& stored, int r) {
       for (std::size_t q = 0; q < plane; ++q) below += F::planes[q].bits;
       return below;
     }();
-    constexpr std::uint32_t mask = ((1u << bits) - 1u) * 0x01010101u;
     constexpr auto rows = static_cast<unsigned>(layout::plane_rows(plane));
     const int field = static_cast<int>(static_cast<unsigned>(r) % layout::tile_rows / rows);
-    // One shift brings a field to its place: down by its position in the byte, up by the planes below it.
-    quants |= Shift::down(stored(stored_row<F, plane>(r)), bits * field - lift) & (mask << lift);
+    // At once down by its position in the byte, up by the planes below it.
+    quants |= Fields::template of_bytes<((1u << bits) - 1u) << lift>(stored(stored_row<F, plane>(r)), bits * field - lift);
   });
   return quants;
 }
 
 // The same with the rows in memory: `rows` points at the first vector of the block's first row.
-template <quant_format F, int Lift = 0, class Shift = constant_shift>
+template <quant_format F, int Lift = 0, class Fields = shifted_fields>
 TEGULA_INLINE vu32 quant_row(const std::byte* rows, int r) {
-  return quant_row<F, Lift, Shift>([&](std::size_t i) TEGULA_LAMBDA_INLINE { return load<vu32>(rows + i * t::row_bytes); }, r);
+  return quant_row<F, Lift, Fields>([&](std::size_t i) TEGULA_LAMBDA_INLINE { return load<vu32>(rows + i * t::row_bytes); }, r);
 }
+
+// Tile rows first .. first + 7 of a block, 32 of K; `rows` points at the first vector of its first row. Stored rows of several planes are
+// loaded once: where rows are stored in between, the compiler would load, shift and mask them again.
+template <quant_format F, class Fields = shifted_fields>
+class eight_rows {
+  static constexpr bool one_plane = F::planes.size() == 1, loaded = !one_plane, joined = t::joined_planes<F>::applies;
+  static constexpr std::size_t stored_count = loaded ? t::panel_layout<F>::planes_bytes / t::row_bytes : 0;
+  static constexpr int field_rows = static_cast<int>(t::panel_layout<F>::plane_rows(0));
+
+ public:
+  static constexpr int count = 8;
+  static constexpr int bits = one_plane ? F::planes[0].bits : 8;  // of a field, less those below it
+
+  TEGULA_INLINE eight_rows(const std::byte* rows, int first) : rows_(rows), first_(first) {
+    if constexpr (loaded) {
+      rows += static_cast<std::size_t>(first / count) * (stored_count * t::row_bytes);
+      TEGULA_UNROLL
+      for (std::size_t i = 0; i < stored_count; ++i) stored_[i] = load<vu32>(rows + i * t::row_bytes);
+    }
+  }
+  // Row first + i, as quant_row has it.
+  [[nodiscard]] TEGULA_INLINE vu32 row(int i) const {
+    if constexpr (loaded) return quant_row<F, 0, Fields>(stored_row_of_plane(), i);
+    else return quant_row<F, 0, Fields>(rows_, first_ + i);
+  }
+  // Row r of the block, one of these, with its quants where they stand in their bytes, from bit first_bit(r) on.
+  [[nodiscard]] TEGULA_INLINE vu32 row_in_place(int r) const {
+    if constexpr (one_plane) return load<vu32>(rows_ + static_cast<std::size_t>(r % field_rows) * t::row_bytes);
+    else if constexpr (joined) return joined_row<F, Fields>(stored_row_of_plane(), r % count, 0);
+    else return row(r % count);
+  }
+  static constexpr int first_bit(int r) {
+    if constexpr (joined) return joined_lift<F>(r);
+    else return one_plane ? F::planes[0].bits * (r / field_rows) : 0;
+  }
+
+ private:
+  [[nodiscard]] TEGULA_INLINE auto stored_row_of_plane() const {
+    return [this](std::size_t i) TEGULA_LAMBDA_INLINE { return stored_[i]; };
+  }
+
+  const std::byte* rows_;
+  int first_;
+  vu32 stored_[stored_count + 1];
+};
 
 // Four groups' scales (or minima), one a byte, from the scale words of a block. Word: vu32, a column in each lane; or one integer.
 template <class Word, std::size_t Words>
@@ -143,10 +224,15 @@ template <quant_format F, int Vectors, bool InPlace, bool Whole, class Rows = ro
 class packed_weights {
  public:
   static constexpr bool unpacked = false, whole = Whole;
-  // Quants in place are left where they stand in their bytes: one mask and no shift. Rows of one chain stand in the same place.
-  static constexpr bool in_place = InPlace && F::planes.size() == 1 && t::traits<F>::bits < 8;
+  // Quants in place are left where they stand in their bytes: one mask, or what joins planes, and no shift. Rows of a chain stand in the
+  // same place, or, of joined planes, first the upper ones and then the others; what they add up to is shifted in between.
+  static constexpr bool joined = t::joined_planes<F>::applies;
+  static constexpr bool in_place =
+      InPlace && t::traits<F>::bits < 8 && (joined ? F::group_k == 32 && F::offset == 0 : F::planes.size() == 1);
   static constexpr int stored_rows = static_cast<int>(t::panel_layout<F>::plane_rows(0));
-  static constexpr int chain_rows = in_place ? stored_rows : F::block_k / 4;
+  static constexpr int chain_rows = in_place && !joined ? stored_rows : F::block_k / 4;
+  // The order in which the rows of a group are multiplied.
+  static constexpr int nth_row(int r) { return in_place && joined ? r ^ static_cast<int>(t::joined_planes<F>::pairs) : r; }
 
   // ahead: how far ahead to fetch, in bytes; 0: not at all.
   TEGULA_INLINE packed_weights(super_group<F> super, int first, std::size_t ahead = 0) : packed_weights(super, first, ahead, Rows{super}) {}
@@ -195,7 +281,9 @@ class packed_weights {
       if constexpr (ordered) return rows_[i % shared_rows<F>][v];
       else return source_(block, i, first_ + v);
     };
-    if constexpr (in_place) {
+    if constexpr (in_place && joined) {
+      return joined_row<F>(stored, r, 0);
+    } else if constexpr (in_place) {
       constexpr std::uint32_t mask = ((1u << t::traits<F>::bits) - 1u) * 0x01010101u;
       return stored(stored_row<F, 0>(r)) & (mask << (t::traits<F>::bits * (r / stored_rows)));
     } else {
@@ -203,7 +291,10 @@ class packed_weights {
     }
   }
   // By how much sums of products with row r are still to be shifted up, or down if negative.
-  static constexpr int row_shift(int r) { return in_place ? quant_lift<F> - t::traits<F>::bits * (r / stored_rows) : 0; }
+  static constexpr int row_shift(int r) {
+    if constexpr (in_place && joined) return -joined_lift<F>(r);
+    else return in_place ? quant_lift<F> - t::traits<F>::bits * (r / stored_rows) : 0;
+  }
 
   [[nodiscard]] TEGULA_INLINE vi32 plain_scale(int g, int v) const { return byte_of<F::signed_scales>(scales_[g / 4][v], g % 4); }
   [[nodiscard]] TEGULA_INLINE vi32 scale(int g, int v) const {
@@ -305,6 +396,7 @@ class unpacked_weights {
   [[nodiscard]] TEGULA_INLINE vu32 row(std::size_t block, int r, int v) const {
     return load<vu32>(super(v).quants + (block * unpacked_super<F>::rows + static_cast<std::size_t>(r)) * t::row_bytes + column(v) * 4);
   }
+  static constexpr int nth_row(int r) { return r; }
   static constexpr int row_shift(int) { return 0; }
   [[nodiscard]] TEGULA_INLINE vi32 plain_scale(int g, int v) const { return dot_of<F>::scale_of(scale(g, v)); }
   [[nodiscard]] TEGULA_INLINE vi32 scale(int g, int v) const { return load<vi32>(super(v).scales[g] + column(v)); }

@@ -40,6 +40,10 @@ TEGULA_INLINE vi32 round_to_int(vf32 x) {
   return vi32(x + magic) - std::bit_cast<std::int32_t>(magic);
 }
 
+// Where mask has bits those of a, elsewhere those of b.
+inline constexpr bool selects_at_once = false;  // by one operation
+TEGULA_INLINE vu32 select_bits(std::uint32_t mask, vu32 a, vu32 b) { return (a & mask) | (b & ~mask); }
+
 TEGULA_INLINE vi32 larger(vi32 a, vi32 b) {
   const vi32 first = a > b;
   return (first & a) | (~first & b);
