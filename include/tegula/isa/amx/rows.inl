@@ -84,6 +84,7 @@ class affine_fields {
  public:
   template <std::uint32_t Mask>
   TEGULA_INLINE static vu32 of_bytes(vu32 bytes, int n) {
+    if constexpr (Mask == 0xff) return bytes;  // n is 0
     vu32 fields;
     asm("vgf2p8affineqb $0, %2, %1, %0" : "=v"(fields) : "v"(bytes), "v"(_mm512_set1_epi64(matrix<Mask>(n))));
     return fields;
