@@ -50,11 +50,12 @@ struct packed_pairs {
           store(minimum[g], m);
         });
       const eight_rows<F, affine_fields> rows(block.rows, r);
+      vf32 d{}, m{};
       TEGULA_UNROLL
       for (int j = 0; j < step_k / 4; ++j) {
         const int group = (r + j) / (F::group_k / 4);
-        dequantize_row<F::offset, hardware_rounding>(rows.row(j), load<vf32>(scale[group]),
-                                                     load<vf32>(minimum[group]), out + 2 * j * tile_row_bytes);
+        if (j % (F::group_k / 4) == 0) d = load<vf32>(scale[group]), m = load<vf32>(minimum[group]);
+        dequantize_row<F::offset, hardware_rounding>(rows.row(j), d, m, out + 2 * j * tile_row_bytes);
       }
     }
   }

@@ -39,12 +39,13 @@ struct plane_unpacker {
     const auto first_row = static_cast<int>(step_k / 4 * i);
     if (i == 0) unpack_scales(block.super, b);
     const eight_rows<F, affine_fields> rows(block.rows, first_row);
+    vu32 x{}, y{};
     TEGULA_UNROLL
-    for (int j = 0; j < step_k / 4; ++j) {
-      const int r = first_row + j;
-      const index_t at = r * tile_row_bytes;
-      unpack_row(rows.row(j), load<vu32>(first[r / group_rows]), load<vu32>(second[r / group_rows]),
-                 b.plane[0] + at, b.plane[1] + at);
+    for (int j = 0; j < rows.count; ++j) {
+      const int group = (first_row + j) / group_rows;
+      if (j % group_rows == 0) x = load<vu32>(first[group]), y = load<vu32>(second[group]);
+      const index_t at = (first_row + j) * tile_row_bytes;
+      unpack_row(rows.row(j), x, y, b.plane[0] + at, b.plane[1] + at);
     }
   }
 
