@@ -68,8 +68,8 @@ class byte_unit {
   vf32 bound_, inverse_;
 };
 
-// Products of bytes with a number of 11 bits, which are exact: fma(256 + byte, x, -256 x), and with the sign of a signed byte flipped 384 in
-// place of 256. So a byte needs no conversion: it is shifted to the top of a significand.
+// Products of bytes with a number of 11 bits, which are exact: fma(256 + byte, x, -256 x), and with the sign of a signed byte flipped 384
+// in place of 256. So a byte needs no conversion: it is shifted to the top of a significand.
 template <bool Signed>
 class byte_multiples {
   static constexpr float unit = Signed ? 384.f : 256.f;
