@@ -1,5 +1,5 @@
 // Executors: serial, share, the thread pool and how it finds its size.
-#include <tegula/core/executor.hpp>
+#include <tegula/gemm.hpp>
 #include <tegula/thread_pool.hpp>
 
 #include <unistd.h>
@@ -43,6 +43,19 @@ class fake_files {
 
 constexpr int unlimited = 1 << 20;
 
+// Runs serially, and tells how many tasks came.
+struct counting_executor {
+  tg::index_t most;
+  tg::index_t came = 0;
+
+  template <class F>
+  void parallel_for(tg::index_t n, F&& f) {
+    came = n;
+    tg::serial_executor{}.parallel_for(n, f);
+  }
+  [[nodiscard]] tg::index_t max_tasks() const { return most; }
+};
+
 }  // namespace
 
 TEST_CASE("the serial executor runs in order", "[executor]") {
@@ -50,6 +63,34 @@ TEST_CASE("the serial executor runs in order", "[executor]") {
   tg::serial_executor{}.parallel_for(4, [&](tg::index_t i) { order.push_back(i); });
   CHECK(order == std::vector<tg::index_t>{0, 1, 2, 3});
   tg::serial_executor{}.parallel_for(0, [](tg::index_t) { FAIL("no task was asked for"); });
+}
+
+TEST_CASE("a product comes in as many tasks as its executor has use for, and is the same", "[executor]") {
+  constexpr tg::index_t N = 1024, K = 4096;  // 8 tasks' worth of products a row of A
+  std::vector<float> weights(static_cast<std::size_t>(N * K));
+  for (std::size_t i = 0; i < weights.size(); ++i) weights[i] = static_cast<float>(i % 251) - 125;
+  const auto w = tg::pack<tg::f32>(weights.data(), {.N = N, .K = K});
+  for (const tg::index_t M : {1, 40, 600}) {
+    const std::vector<float> a(static_cast<std::size_t>(M * K), 0.25f);
+    const auto product = [&](auto& executor) {
+      std::vector<float> c(static_cast<std::size_t>(M * N));
+      tg::gemm(tg::quantized_activations(tg::matrix_view<const float>(a.data(), M, K), w), w, tg::matrix_view<float>(c.data(), M, N),
+               executor);
+      return c;
+    };
+    tg::serial_executor serial;
+    const std::vector<float> expected = product(serial);
+    for (const tg::index_t most : {1, 2, 3, 7, 1000}) {
+      counting_executor counting{most};
+      INFO("M = " << M << ", at most " << most << " tasks");
+      CHECK(product(counting) == expected);
+      CHECK(counting.came == std::min<tg::index_t>(most, M == 1 ? 8 : M == 40 ? 32 : 64));
+    }
+  }
+  CHECK(tg::detail::max_tasks(tg::serial_executor{}) == 1);
+  CHECK(tg::detail::max_tasks(tg::share(2, 5)) == 5);
+  CHECK(tg::detail::max_tasks(tg::share(0, 5000)) == 512);
+  CHECK(tg::detail::max_tasks(tg::thread_pool(3)) == 24);
 }
 
 TEST_CASE("shares cover every task once", "[executor]") {

@@ -19,7 +19,8 @@ struct tile_masks {
   TEGULA_INLINE explicit tile_masks(const std::byte* at) : masks(at) {}
 };
 
-// Row r of a tile, 64 bytes: elements, one after the other from `values`, where its mask has a bit, zeros elsewhere.
+// Row r of a tile, 64 bytes: elements, one after the other from `values`, where its mask has a bit, zeros elsewhere. The flag, for ISAs
+// that have a choice: whether products come in between.
 template <int ElementBytes, bool = false>
 TEGULA_INLINE void expand_row(const std::byte* values, const tile_masks<ElementBytes>& tile, index_t r, vu32 (&row)[16 / lanes]) {
   using element = std::conditional_t<ElementBytes == 2, std::uint16_t, std::uint8_t>;
