@@ -69,9 +69,7 @@ constexpr compute resolve(compute mode) { return mode == compute::auto_ ? comput
 template <block_format F>
 inline constexpr index_t vector_rows = 0;
 template <integer_scales F>
-inline constexpr index_t vector_rows<F> = !traits<F>::has_min     ? 12
-                                          : F::planes.size() == 1 ? 8
-                                                                  : 4;
+inline constexpr index_t vector_rows<F> = traits<F>::has_min ? 4 : 8;
 template <float_scales F>
 inline constexpr index_t vector_rows<F> = traits<F>::has_min || traits<F>::bits == 8 ? 16 : 12;
 template <byte_format F>
