@@ -66,26 +66,34 @@ TEST_CASE("the serial executor runs in order", "[executor]") {
 }
 
 TEST_CASE("a product comes in as many tasks as its executor has use for, and is the same", "[executor]") {
-  constexpr tg::index_t N = 1024, K = 4096;  // 8 tasks' worth of products a row of A
+  constexpr tg::index_t M = 16, N = 128, K = 1024;  // 4 tasks' worth of products, in 4 pairs of panels
   std::vector<float> weights(static_cast<std::size_t>(N * K));
   for (std::size_t i = 0; i < weights.size(); ++i) weights[i] = static_cast<float>(i % 251) - 125;
   const auto w = tg::pack<tg::f32>(weights.data(), {.N = N, .K = K});
-  for (const tg::index_t M : {1, 40, 600}) {
-    const std::vector<float> a(static_cast<std::size_t>(M * K), 0.25f);
-    const auto product = [&](auto& executor) {
-      std::vector<float> c(static_cast<std::size_t>(M * N));
-      tg::gemm(tg::quantized_activations(tg::matrix_view<const float>(a.data(), M, K), w), w, tg::matrix_view<float>(c.data(), M, N),
-               executor);
-      return c;
-    };
-    tg::serial_executor serial;
-    const std::vector<float> expected = product(serial);
-    for (const tg::index_t most : {1, 2, 3, 7, 1000}) {
-      counting_executor counting{most};
-      INFO("M = " << M << ", at most " << most << " tasks");
-      CHECK(product(counting) == expected);
-      CHECK(counting.came == std::min<tg::index_t>(most, M == 1 ? 8 : M == 40 ? 32 : 64));
-    }
+  const std::vector<float> a(static_cast<std::size_t>(M * K), 0.25f);
+  const auto product = [&](auto& executor) {
+    std::vector<float> c(static_cast<std::size_t>(M * N));
+    tg::gemm(tg::quantized_activations(tg::matrix_view<const float>(a.data(), M, K), w), w, tg::matrix_view<float>(c.data(), M, N),
+             executor);
+    return c;
+  };
+  tg::serial_executor serial;
+  const std::vector<float> expected = product(serial);
+  for (const tg::index_t most : {1, 2, 3, 1000}) {
+    counting_executor counting{most};
+    INFO("at most " << most << " tasks");
+    CHECK(product(counting) == expected);
+    CHECK(counting.came == std::min<tg::index_t>(most, 4));
+  }
+}
+
+TEST_CASE("tasks are as many as the work is worth, and as the executor has use for", "[executor]") {
+  for (const tg::index_t most : {1, 2, 3, 7, 1000}) {
+    const auto tasks = [&](tg::index_t M) { return tg::detail::task_grid(M, 1024, 4096, most).size(); };
+    INFO("at most " << most << " tasks");
+    CHECK(tasks(1) == std::min<tg::index_t>(most, 8));
+    CHECK(tasks(40) == std::min<tg::index_t>(most, 32));
+    CHECK(tasks(600) == std::min<tg::index_t>(most, 64));
   }
   CHECK(tg::detail::max_tasks(tg::serial_executor{}) == 1);
   CHECK(tg::detail::max_tasks(tg::share(2, 5)) == 5);
