@@ -42,7 +42,7 @@ constexpr const char* storage_name(std::uint64_t storage) { return storage == 0 
 
 struct file_header {
   char magic[8] = {'t', 'e', 'g', 'u', 'l', 'a', '\r', '\n'};  // line ends show a transfer as text
-  std::uint32_t version = 3;                                   // of this header and of the layouts of panel.hpp and sparse_panel.hpp
+  std::uint32_t version = 4;                                   // of this header and of the layouts of panel.hpp and sparse_panel.hpp
   std::uint32_t type = 0;                                      // ggml's number
   std::int64_t N = 0, K = 0;
   std::uint64_t payload_bytes = 0;

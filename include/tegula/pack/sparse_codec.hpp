@@ -55,7 +55,7 @@ class tile_elements {
       typename layout::mask mask = 0;
       for (int e = 0; e < layout::elements; ++e) {
         if (of_[r][e] == 0) continue;
-        mask |= typename layout::mask{1} << mask_bit<rows_of::element_bytes>(e);
+        mask |= typename layout::mask{1} << e;
         put_value(values, put, r, of_[r][e]);
       }
       std::memcpy(to + r * sizeof mask, &mask, sizeof mask);
@@ -76,7 +76,7 @@ class tile_elements {
   }
 
  private:
-  static bool in_mask(typename layout::mask mask, int e) noexcept { return (mask >> mask_bit<rows_of::element_bytes>(e) & 1u) != 0; }
+  static bool in_mask(typename layout::mask mask, int e) noexcept { return (mask >> e & 1u) != 0; }
   // The next value, which belongs to row r.
   element value(const std::byte* values, std::size_t r) noexcept {
     if constexpr (rows_of::nibbles) {
@@ -177,7 +177,7 @@ constexpr typename sparse_layout<F>::mask allowed_mask(index_t columns, index_t 
   typename sparse_layout<F>::mask mask = 0;
   for (int e = 0; e < sparse_layout<F>::elements; ++e) {
     const index_t n = by_k ? e % NR : e / rows_of::row_k, in_row = by_k ? e / NR : e % rows_of::row_k;
-    if (n < columns && in_row < k) mask |= typename sparse_layout<F>::mask{1} << mask_bit<rows_of::element_bytes>(e);
+    if (n < columns && in_row < k) mask |= typename sparse_layout<F>::mask{1} << e;
   }
   return mask;
 }

@@ -7,11 +7,9 @@
 //   tile words   u32 [tiles + 1]     where the tile's record starts, a multiple of 4 bytes from the panel's start, plus its kind
 //   records      of the tiles, each a multiple of 4 bytes:
 //                  side fields       of the unit, as in the packed panel: with its first tile
-//                  masks  [row]      u32 or u64; kind `sparse` only
+//                  masks  [row]      u32 or u64, bit e for element e; kind `sparse` only
 //                  values            `sparse`: words or bytes that are not zero, row by row, column by column; `full`: the rows as they are
 //
-// The bits of a mask stand so that a vector in whose lanes it is shifted left by mask_shift has them in the signs of its elements. That
-// way to a mask register goes through port 0 of a Sapphire Rapids; the others go through port 5, which expanding needs.
 // Bytes are kept xored with the byte of a zero weight. Nibbles are kept two a byte: the low halves have the values of even rows, the high
 // halves those of odd rows, so that a stored row takes its halves from two rows of bytes that are expanded as they are.
 #pragma once
@@ -27,19 +25,6 @@ namespace tegula::inline TEGULA_ABI::detail {
 enum class tile_kind : std::uint32_t { sparse, empty, full };
 
 inline constexpr int sparse_tile_rows = 16;
-
-// How far up a mask is shifted in lane i, of 32 bits for words and of 64 for bytes. Words: in the order 0 - 3, 8 - 11, 4 - 7, 12 - 15, from
-// which masks in the order of elements are few shifts away.
-template <int ElementBytes>
-constexpr int mask_shift(int i) {
-  return ElementBytes == 2 ? 15 - (i % 4 + i / 4 % 2 * 8 + i / 8 * 4) : i;
-}
-
-// Bit of element e of a row in its mask.
-template <int ElementBytes>
-constexpr int mask_bit(int e) {
-  return ElementBytes == 2 ? 16 * (e % 2) + 15 - mask_shift<2>(e / 2) : 8 * (e % 8) + 7 - mask_shift<1>(e / 8);
-}
 
 // What a format's rows are. Of the quantized formats those whose quants are one plane of 4 or 8 bits.
 template <class F>
@@ -151,6 +136,12 @@ void for_each_sparse_tile(index_t K, Function function) {
     for (index_t i = 0; i < unit.tiles(); ++i) function(unit.tile(i));
   }
 }
+
+// The masks of a tile: of row r, which has mask `mask`, what kernels expand it by. Here that itself.
+struct plain_masks {
+  TEGULA_INLINE explicit plain_masks(const std::byte*) {}
+  TEGULA_INLINE std::uint64_t operator()(index_t, std::uint64_t mask) const { return mask; }
+};
 
 // What leads to a sparse panel: its distance from here.
 struct sparse_panel_head {

@@ -9,76 +9,51 @@ struct expansion_table {
   constexpr expansion_table() : control() {
     for (unsigned bits = 0; bits < 256; ++bits)
       for (int e = 0, value = 0; e < 8; ++e) {
-        const bool kept = (bits >> bit_of(e) & 1u) != 0;
+        const bool kept = (bits >> e & 1u) != 0;
         for (int b = 0; b < ElementBytes; ++b)
           control[bits][e * ElementBytes + b] = static_cast<std::uint8_t>(kept ? value * ElementBytes + b : 0x80);
         value += kept;
       }
   }
-  // Where element e has its bit, as tile_masks has them.
-  static constexpr int bit_of(int e) { return ElementBytes == 2 ? e % 2 * 4 + e / 2 : e; }
 };
 template <int ElementBytes>
 inline constexpr expansion_table<ElementBytes> expansion;
 
-// The masks of a tile, a byte for eight elements.
-template <int ElementBytes>
-struct tile_masks {
-  alignas(32) std::uint8_t groups[16][8 / ElementBytes];
+template <int, bool>
+using row_masks = detail::plain_masks;
 
-  TEGULA_INLINE explicit tile_masks(const std::byte* masks) {
-    for (int i = 0; i < static_cast<int>(sizeof groups); i += 32) {
-      const __m256i stored = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(masks + i));
-      _mm256_store_si256(reinterpret_cast<__m256i*>(groups[0] + i), in_groups(stored));
-    }
-  }
-
- private:
-  TEGULA_INLINE static __m256i in_groups(__m256i stored) {
-    if constexpr (ElementBytes == 2) {  // nibbles of even elements and of odd ones, halves apart, become neighbours
-      const vu32 x = vu32(stored);
-      return __m256i((x & 0xf0f00f0fu) | ((x >> 12) & 0x0000f0f0u) | ((x << 12) & 0x0f0f0000u));
-    } else {  // shifted left by i, each byte has its bit of group i in its sign
-      alignas(32) std::uint8_t bytes[4][8];
-      for (int i = 0; i < 8; ++i) {
-        const auto signs = static_cast<std::uint32_t>(_mm256_movemask_epi8(stored));
-        for (int row = 0; row < 4; ++row) bytes[row][i] = static_cast<std::uint8_t>(signs >> (8 * row));
-        stored = _mm256_add_epi8(stored, stored);
-      }
-      return _mm256_load_si256(reinterpret_cast<const __m256i*>(bytes));
-    }
-  }
-};
-
-template <int ElementBytes, bool = false>
-TEGULA_INLINE void expand_row(const std::byte* values, const tile_masks<ElementBytes>& tile, index_t r, vu32 (&row)[2]) {
-  const auto next = [&](int i) TEGULA_LAMBDA_INLINE {  // eight elements
-    const unsigned bits = tile.groups[r][i];
-    const std::byte* at = values;
-    values += __builtin_popcount(bits) * ElementBytes;
-    if constexpr (ElementBytes == 2) {
-      return _mm_shuffle_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at)),
-                              _mm_load_si128(reinterpret_cast<const __m128i*>(expansion<2>.control[bits])));
-    } else {
-      return _mm_shuffle_epi8(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(at)),
-                              _mm_loadl_epi64(reinterpret_cast<const __m128i*>(expansion<1>.control[bits])));
-    }
-  };
-  const auto sixteen_bytes = [&](int i) TEGULA_LAMBDA_INLINE {
-    if constexpr (ElementBytes == 2) {
-      return next(i);
-    } else {
-      const __m128i low = next(2 * i);
-      return _mm_unpacklo_epi64(low, next(2 * i + 1));
-    }
-  };
-  for (int half = 0; half < 2; ++half) {
-    const __m128i low = sixteen_bytes(2 * half);
-    row[half] = vu32(_mm256_inserti128_si256(_mm256_castsi128_si256(low), sixteen_bytes(2 * half + 1), 1));
+// Calls function(i, control, at) for a row's elements, eight at a time: which of the controls that their bits ask for, and where their
+// values are kept. Bits are counted where they stand as an index of bytes: these few operations are the bound.
+template <int ElementBytes, class Control, class Function>
+TEGULA_INLINE void for_each_eight(const std::byte* values, std::uint64_t mask, const Control (&controls)[256], Function function) {
+  constexpr int up = std::countr_zero(sizeof(Control));
+  TEGULA_UNROLL
+  for (int i = 0; i < 8 / ElementBytes; ++i) {
+    const std::uint64_t index = (8 * i < up ? mask << (up - 8 * i) : mask >> (8 * i - up)) & 0xff * sizeof(Control);
+    function(i, reinterpret_cast<const std::byte*>(controls) + index, values);
+    values += static_cast<std::size_t>(__builtin_popcountll(index)) * ElementBytes;
   }
 }
 
-// For each eight bits of a row's mask in tile_masks the vpshufb control that makes floats of as many bf16: those of even k in the low half,
+template <int ElementBytes>
+TEGULA_INLINE void expand_row(const std::byte* values, std::uint64_t mask, vu32 (&row)[2]) {
+  __m128i eights[8 / ElementBytes];
+  for_each_eight<ElementBytes>(values, mask, expansion<ElementBytes>.control,
+                               [&](int i, const std::byte* control, const std::byte* at) TEGULA_LAMBDA_INLINE {
+                                 const auto* of = reinterpret_cast<const __m128i*>(control);
+                                 const auto* kept = reinterpret_cast<const __m128i*>(at);
+                                 if constexpr (ElementBytes == 2) eights[i] = _mm_shuffle_epi8(_mm_loadu_si128(kept), _mm_load_si128(of));
+                                 else eights[i] = _mm_shuffle_epi8(_mm_loadl_epi64(kept), _mm_loadl_epi64(of));
+                               });
+  const auto sixteen_bytes = [&](int i) TEGULA_LAMBDA_INLINE {
+    if constexpr (ElementBytes == 2) return eights[i];
+    else return _mm_unpacklo_epi64(eights[2 * i], eights[2 * i + 1]);
+  };
+  for (int half = 0; half < 2; ++half)
+    row[half] = vu32(_mm256_inserti128_si256(_mm256_castsi128_si256(sixteen_bytes(2 * half)), sixteen_bytes(2 * half + 1), 1));
+}
+
+// For each eight bits of a mask the vpshufb control that makes floats of as many bf16: those of even k in the low half,
 // those of odd k in the high one, four columns each.
 struct float_table {
   alignas(64) std::uint8_t control[256][32];
@@ -107,24 +82,22 @@ inline constexpr bool has_float_products = std::is_same_v<F, bf16>;
 template <class, int MR>
 class float_products {
  public:
-  // Adds those of row r of a tile, whose values are kept from `values` on. a: two floats of the first row of A.
-  TEGULA_INLINE void add(const std::byte* values, const tile_masks<2>& tile, index_t r, const std::byte* a) {
+  // Adds those of a row of a tile. a: two floats of the first row of A.
+  TEGULA_INLINE void add(const std::byte* values, std::uint64_t mask, const std::byte* a) {
     __m256 pairs[MR];
     TEGULA_UNROLL
     for (int m = 0; m < MR; ++m) {
       const __m256d both = _mm256_broadcast_sd(reinterpret_cast<const double*>(a + m * detail::row_bytes));
       pairs[m] = _mm256_permutevar_ps(_mm256_castpd_ps(both), _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1));
     }
-    TEGULA_UNROLL
-    for (int i = 0; i < 4; ++i) {
-      const std::size_t bits = tile.groups[r][i];
-      const __m256i eight = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(values)));
-      values += static_cast<std::size_t>(__builtin_popcountll(bits)) * 2;
-      const auto* control = reinterpret_cast<const __m256i*>(expansion_to_floats.control[bits]);
-      const __m256 w = _mm256_castsi256_ps(_mm256_shuffle_epi8(eight, _mm256_load_si256(control)));
-      TEGULA_UNROLL
-      for (int m = 0; m < MR; ++m) sums_[m][i] = _mm256_fmadd_ps(pairs[m], w, sums_[m][i]);
-    }
+    for_each_eight<2>(values, mask, expansion_to_floats.control,
+                      [&](int i, const std::byte* control, const std::byte* at) TEGULA_LAMBDA_INLINE {
+                        const __m256i eight = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at)));
+                        const __m256i of = _mm256_load_si256(reinterpret_cast<const __m256i*>(control));
+                        const __m256 w = _mm256_castsi256_ps(_mm256_shuffle_epi8(eight, of));
+                        TEGULA_UNROLL
+                        for (int m = 0; m < MR; ++m) sums_[m][i] = _mm256_fmadd_ps(pairs[m], w, sums_[m][i]);
+                      });
   }
   // e + o of row m, vector v.
   [[nodiscard]] TEGULA_INLINE vf32 total(int m, int v) const {

@@ -1,67 +1,79 @@
 // Rows of a sparse tile (pack/sparse_panel.hpp) by vpexpandw and vpexpandb. Included inside namespace tegula::avx512.
 //
-// VBMI2 is not among the features that this region is compiled for, since CPUs without it run the rest of it: so these are asm statements.
+// VBMI2 and GFNI are not among the features that this region is compiled for, since CPUs without them run the rest of it: so these are asm
+// statements.
 
-// The masks of a tile, as expand_row takes them: as they stand.
-template <int ElementBytes>
-struct tile_masks {
-  const std::byte* masks;
-
-  TEGULA_INLINE explicit tile_masks(const std::byte* at) : masks(at) {}
-};
-
-// How far masks are shifted in each lane, and the bits that this brings to the signs.
-template <int ElementBytes>
-struct mask_shifts {
-  using lane = std::conditional_t<ElementBytes == 2, std::uint32_t, std::uint64_t>;
-  static constexpr int count = 64 / sizeof(lane);
-  static constexpr lane signs = static_cast<lane>(ElementBytes == 2 ? 0x80008000 : 0x8080808080808080);
-  alignas(64) lane of[count], bits[count];
-
-  constexpr mask_shifts() : of(), bits() {
-    for (int i = 0; i < count; ++i) {
-      of[i] = static_cast<lane>(detail::mask_shift<ElementBytes>(i));
-      bits[i] = signs >> of[i];
-    }
-  }
-};
-template <int ElementBytes>
-inline constexpr mask_shifts<ElementBytes> shifts_of_masks;
-
-// A mask register from a mask in memory: broadcast, shifted, its signs read. On Sapphire Rapids that leaves port 5 to the expansion. Where
-// products take port 0 as well, each element's bit is tested instead, an operation less; masks of bytes come from the register in which
-// their bits are counted, a load less. (Zen 5, bytes: 0.70 to 0.63 ns a row. kmov would need masks in another order: to transpose them a
-// tile at a time takes what it saves.)
-template <int ElementBytes, bool Multiplied>
-TEGULA_INLINE auto row_mask(const std::byte* mask) {
-  const auto& shifts = shifts_of_masks<ElementBytes>;
-  __m512i bits;
-  if constexpr (ElementBytes == 2) {
-    asm("vpbroadcastd %1, %0" : "=v"(bits) : "m"(*reinterpret_cast<const std::int32_t*>(mask)));
-    if constexpr (Multiplied) return _mm512_test_epi16_mask(bits, _mm512_load_si512(shifts.bits));
-    else return _mm512_movepi16_mask(_mm512_maskz_sllv_epi32(0xffff, bits, _mm512_load_si512(shifts.of)));
-  } else if constexpr (Multiplied) {
-    std::uint64_t counted;
-    __builtin_memcpy(&counted, mask, sizeof counted);
-    asm("vpbroadcastq %1, %0" : "=v"(bits) : "r"(counted));
-    return _mm512_test_epi8_mask(bits, _mm512_load_si512(shifts.bits));
-  } else {
-    asm("vpbroadcastq %1, %0" : "=v"(bits) : "m"(*reinterpret_cast<const std::int64_t*>(mask)));
-    return _mm512_movepi8_mask(_mm512_maskz_sllv_epi64(0xff, bits, _mm512_load_si512(shifts.of)));
-  }
-}
-
-// Row r of a tile, 64 bytes: elements, one after the other from `values`, where its mask has a bit, zeros elsewhere. In place: a
-// zero-masked expansion waits for what its destination held before, and so waits for nothing but its own load.
-template <int ElementBytes, bool Multiplied = false>
-TEGULA_INLINE void expand_row(const std::byte* values, const tile_masks<ElementBytes>& tile, index_t r, vu32 (&row)[1]) {
-  const auto kept = row_mask<ElementBytes, Multiplied>(tile.masks + r * (8 / ElementBytes));
+// Elements, one after the other from `values`, where `kept` has a bit, zeros elsewhere. In place: a zero-masked expansion waits for what
+// its destination held before, and so waits for nothing but its own load.
+template <int ElementBytes, class Mask>
+TEGULA_INLINE void expand_row(const std::byte* values, Mask kept, vu32 (&row)[1]) {
   vu32 elements;
   __builtin_memcpy(&elements, values, sizeof elements);
   if constexpr (ElementBytes == 2) asm("vpexpandw %0, %0%{%1%}%{z%}" : "+v"(elements) : "Yk"(kept));
   else asm("vpexpandb %0, %0%{%1%}%{z%}" : "+v"(elements) : "Yk"(kept));
   row[0] = elements;
 }
+
+// Masks from the registers in which their bits are counted.
+template <int ElementBytes>
+struct counted_masks {
+  using mask = std::conditional_t<ElementBytes == 2, __mmask32, __mmask64>;
+
+  TEGULA_INLINE explicit counted_masks(const std::byte*) {}
+  TEGULA_INLINE mask operator()(index_t, std::uint64_t counted) const {
+    mask kept;
+    if constexpr (ElementBytes == 2) asm("kmovd %1, %0" : "=Yk"(kept) : "r"(static_cast<std::uint32_t>(counted)));
+    else asm("kmovq %1, %0" : "=Yk"(kept) : "r"(counted));
+    return kept;
+  }
+};
+
+// Masks by way of a vector's signs, which leaves port 5 of a Sapphire Rapids to the expansion. All masks of a tile are transposed at once,
+// as matrices of 8 x 8 bits: then bits lie as far apart as lanes that are shifted alike have their signs. A matrix of words is two rows.
+template <int ElementBytes>
+class transposed_masks {
+  using lane = std::conditional_t<ElementBytes == 2, std::uint32_t, std::uint64_t>;
+  static constexpr int rows_of_matrix = ElementBytes == 2 ? 2 : 1, lanes_of_row = 64 / sizeof(lane);
+
+  // Which bits of a matrix's bytes become the bytes of the transposed one: of words, those of two neighbours 16 bits apart. How far each
+  // lane is shifted, by row of the matrix.
+  struct tables {
+    alignas(64) std::uint8_t columns[64];
+    alignas(64) lane shifts[rows_of_matrix][lanes_of_row];
+
+    constexpr tables() : columns(), shifts() {
+      constexpr int order[]{0, 4, 1, 5, 2, 6, 3, 7};
+      for (int i = 0; i < 64; ++i) columns[i] = static_cast<std::uint8_t>(1 << (ElementBytes == 2 ? order[i % 8] : i % 8));
+      for (int r = 0; r < rows_of_matrix; ++r)
+        for (int i = 0; i < lanes_of_row; ++i) shifts[r][i] = static_cast<lane>(ElementBytes == 2 ? 8 - i / 2 % 2 * 8 + r * 4 + i / 4 : i);
+    }
+  };
+  static constexpr tables of{};
+
+ public:
+  TEGULA_INLINE explicit transposed_masks(const std::byte* masks) {
+    TEGULA_UNROLL
+    for (int i = 0; i < static_cast<int>(sizeof matrices_); i += 64) {
+      __m512i transposed;
+      asm("vgf2p8affineqb $0, %2, %1, %0" : "=v"(transposed) : "v"(_mm512_load_si512(of.columns)), "v"(_mm512_loadu_si512(masks + i)));
+      _mm512_store_si512(matrices_ + i, transposed);
+    }
+  }
+  TEGULA_INLINE auto operator()(index_t r, std::uint64_t) const {
+    __m512i bits;
+    asm("vpbroadcastq %1, %0" : "=v"(bits) : "m"(*reinterpret_cast<const std::int64_t*>(matrices_ + r / rows_of_matrix * 8)));
+    const __m512i shifts = _mm512_load_si512(of.shifts[r % rows_of_matrix]);
+    if constexpr (ElementBytes == 2) return _mm512_movepi16_mask(_mm512_maskz_sllv_epi32(0xffff, bits, shifts));
+    else return _mm512_movepi8_mask(_mm512_maskz_sllv_epi64(0xff, bits, shifts));
+  }
+
+ private:
+  alignas(64) std::byte matrices_[16 * 8 / ElementBytes];
+};
+
+// Products in between take port 0 as well: there by kmov, which on Zen 5 is faster too.
+template <int ElementBytes, bool Multiplied>
+using row_masks = std::conditional_t<Multiplied, counted_masks<ElementBytes>, transposed_masks<ElementBytes>>;
 
 template <class F>
 inline constexpr int expanded_rows = byte_format<F> ? byte_rows : 4;
@@ -74,10 +86,10 @@ inline constexpr bool has_float_products = true;
 template <class F, int MR>
 class float_products {
  public:
-  // Adds those of row r of a tile, whose values are kept from `values` on. a: two floats of the first row of A.
-  TEGULA_INLINE void add(const std::byte* values, const tile_masks<2>& tile, index_t r, const std::byte* a) {
+  // Adds those of a row of a tile. a: two floats of the first row of A.
+  TEGULA_INLINE void add(const std::byte* values, __mmask32 kept, const std::byte* a) {
     vu32 row[1];
-    expand_row<2, true>(values, tile, r, row);
+    expand_row<2>(values, kept, row);
     hold(row[0]);
     vf32 w_even, w_odd;
     if constexpr (std::is_same_v<F, bf16>) {

@@ -27,6 +27,7 @@ class tiles_of_unit {
   }
   // Of the tile's record; the first has the unit's side fields in front.
   [[nodiscard]] TEGULA_INLINE const std::byte* record(index_t i) const { return panel_ + std::size_t{word(i) & ~3u}; }
+  [[nodiscard]] TEGULA_INLINE std::size_t record_bytes(index_t i) const { return (word(i + 1) & ~3u) - (word(i) & ~3u); }
   [[nodiscard]] TEGULA_INLINE const std::byte* rows(index_t i) const {
     return record(i) + (i == 0 ? t::sparse_rows<F>::side_bytes(layout::unit_k) : 0);
   }
@@ -44,7 +45,7 @@ class tiles_of_unit {
 // What the tiles of a unit, which are all sparse, are expanded from.
 template <class F>
 struct unit_sources {
-  tile_source<F> of[t::sparse_layout<F>::unit_tiles];
+  tile_source<F, true> of[t::sparse_layout<F>::unit_tiles];
 
   TEGULA_INLINE explicit unit_sources(const tiles_of_unit<F>& tiles)
       : unit_sources(tiles, std::make_integer_sequence<index_t, t::sparse_layout<F>::unit_tiles>{}) {}
@@ -52,7 +53,7 @@ struct unit_sources {
  private:
   template <index_t... I>
   TEGULA_INLINE unit_sources(const tiles_of_unit<F>& tiles, std::integer_sequence<index_t, I...>)
-      : of{tile_source<F>(tiles.rows(I), t::sparse_tile_rows)...} {}
+      : of{tile_source<F, true>(tiles.rows(I), t::sparse_tile_rows)...} {}
 };
 
 // Stored rows of such a unit, as packed_weights asks for them: once each, upwards.
@@ -122,9 +123,16 @@ TEGULA_NOINLINE void exact_sparse_kernel(const t::a_block& block, index_t row, c
       add_256<MR>(
           a, scales,
           [&](index_t i, auto step) TEGULA_LAMBDA_INLINE {
-            const tile_source<F> source(tiles.rows(i), t::sparse_tile_rows);
+            const tile_source<F, true> source(tiles.rows(i), t::sparse_tile_rows);
             tile_expansion<F, true> expansion(source);
-            step([&](int, int) TEGULA_LAMBDA_INLINE { return expanded_row(expansion) ^ 0x80808080u; });
+            const auto add = [&](auto dense) TEGULA_LAMBDA_INLINE {
+              step([&](int, int) TEGULA_LAMBDA_INLINE {
+                if constexpr (dense()) expansion.prefetch_near();
+                return expanded_row(expansion) ^ 0x80808080u;
+              });
+            };
+            if (MR == 1 && tiles.record_bytes(i) > t::sparse_layout<F>::tile_bytes / 2) add(std::true_type{});
+            else add(std::false_type{});
           },
           c);
     } else {

@@ -11,25 +11,18 @@ inline constexpr bool has_float_products = false;
 template <class F, int MR>
 class float_products;
 
-// The masks of a tile, as expand_row takes them.
+// The masks of a tile's rows, as expand_row takes them. The flag, for ISAs that have a choice: whether products come in between.
+template <int, bool>
+using row_masks = detail::plain_masks;
+
+// A row of a tile, 64 bytes: elements, one after the other from `values`, where its mask has a bit, zeros elsewhere.
 template <int ElementBytes>
-struct tile_masks {
-  const std::byte* masks;
-
-  TEGULA_INLINE explicit tile_masks(const std::byte* at) : masks(at) {}
-};
-
-// Row r of a tile, 64 bytes: elements, one after the other from `values`, where its mask has a bit, zeros elsewhere. The flag, for ISAs
-// that have a choice: whether products come in between.
-template <int ElementBytes, bool = false>
-TEGULA_INLINE void expand_row(const std::byte* values, const tile_masks<ElementBytes>& tile, index_t r, vu32 (&row)[16 / lanes]) {
+TEGULA_INLINE void expand_row(const std::byte* values, std::uint64_t mask, vu32 (&row)[16 / lanes]) {
   using element = std::conditional_t<ElementBytes == 2, std::uint16_t, std::uint8_t>;
   constexpr int elements_of_row = 64 / ElementBytes;
-  std::uint64_t mask = 0;
-  __builtin_memcpy(&mask, tile.masks + r * (elements_of_row / 8), elements_of_row / 8);
   element elements[elements_of_row];
   for (int e = 0; e < elements_of_row; ++e) {
-    const auto kept = static_cast<std::uint32_t>(mask >> detail::mask_bit<ElementBytes>(e) & 1u);
+    const auto kept = static_cast<std::uint32_t>(mask >> e & 1u);
     element value;
     __builtin_memcpy(&value, values, sizeof value);
     elements[e] = static_cast<element>(value & (0u - kept));
