@@ -139,8 +139,11 @@ void for_each_sparse_tile(index_t K, Function function) {
 
 // The masks of a tile: of row r, which has mask `mask`, what kernels expand it by. Here that itself.
 struct plain_masks {
-  TEGULA_INLINE explicit plain_masks(const std::byte*) {}
-  TEGULA_INLINE std::uint64_t operator()(index_t, std::uint64_t mask) const { return mask; }
+  TEGULA_INLINE plain_masks(const std::byte*, std::byte*) {}
+  TEGULA_INLINE std::uint64_t operator()(index_t, std::uint64_t& mask) const {
+    asm("" : "+r"(mask));  // loaded once, to expand by and to count
+    return mask;
+  }
 };
 
 // What leads to a sparse panel: its distance from here.

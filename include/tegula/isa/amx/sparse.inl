@@ -38,10 +38,11 @@ TEGULA_NOINLINE void expand_other_to_b(const std::byte* panel, index_t K, index_
 // Tile `tile` of a panel of K, with its side fields in front of it. What precedes the rows counts: the front end is nearly the bound.
 template <class F, class Form>
 TEGULA_INLINE void expand_to_b(const std::byte* panel, index_t K, index_t tile, std::size_t side_bytes, std::byte* b) {
-  if (K < (tile + 1) * sparse_tile_k<F>) return expand_other_to_b<F, Form>(panel, K, tile, b);
+  constexpr bool all_whole = t::traits<F>::block_k % t::sparse_layout<F>::unit_k == 0;
+  if (!all_whole && K < (tile + 1) * sparse_tile_k<F>) return expand_other_to_b<F, Form>(panel, K, tile, b);
   const t::tile_record record(panel, tile);
   if (record.kind != t::tile_kind::sparse) return expand_other_to_b<F, Form>(panel, K, tile, b);
-  const tile_source<F> source(record.at + side_bytes, t::sparse_tile_rows);
+  const tile_source<F> source(record.at + side_bytes, t::sparse_tile_rows, b + tile_bytes);
   tile_expansion<F> expansion(source);
   unrolled<tile_rows>([&](auto r) TEGULA_LAMBDA_INLINE {
     if constexpr (r() % 4 == 0) expansion.prefetch();  // of the lines the CPU fetches pairs

@@ -19,8 +19,9 @@ template <int ElementBytes>
 struct counted_masks {
   using mask = std::conditional_t<ElementBytes == 2, __mmask32, __mmask64>;
 
-  TEGULA_INLINE explicit counted_masks(const std::byte*) {}
-  TEGULA_INLINE mask operator()(index_t, std::uint64_t counted) const {
+  TEGULA_INLINE counted_masks(const std::byte*, std::byte*) {}
+  TEGULA_INLINE mask operator()(index_t, std::uint64_t& counted) const {
+    asm("" : "+r"(counted));  // loaded once for both uses
     mask kept;
     if constexpr (ElementBytes == 2) asm("kmovd %1, %0" : "=Yk"(kept) : "r"(static_cast<std::uint32_t>(counted)));
     else asm("kmovq %1, %0" : "=Yk"(kept) : "r"(counted));
@@ -33,7 +34,7 @@ struct counted_masks {
 template <int ElementBytes>
 class transposed_masks {
   using lane = std::conditional_t<ElementBytes == 2, std::uint32_t, std::uint64_t>;
-  static constexpr int rows_of_matrix = ElementBytes == 2 ? 2 : 1, lanes_of_row = 64 / sizeof(lane);
+  static constexpr int bytes = 16 * 8 / ElementBytes, rows_of_matrix = ElementBytes == 2 ? 2 : 1, lanes_of_row = 64 / sizeof(lane);
 
   // Which bits of a matrix's bytes become the bytes of the transposed one: of words, those of two neighbours 16 bits apart. How far each
   // lane is shifted, by row of the matrix.
@@ -51,24 +52,27 @@ class transposed_masks {
   static constexpr tables of{};
 
  public:
-  TEGULA_INLINE explicit transposed_masks(const std::byte* masks) {
+  // They stand, until the rows are there, at the end of what is expanded.
+  TEGULA_INLINE transposed_masks(const std::byte* masks, std::byte* end) : matrices_(end - bytes), bits_() {
+    const __m512i columns = _mm512_load_si512(of.columns);
     TEGULA_UNROLL
-    for (int i = 0; i < static_cast<int>(sizeof matrices_); i += 64) {
+    for (int i = 0; i < bytes; i += 64) {
       __m512i transposed;
-      asm("vgf2p8affineqb $0, %2, %1, %0" : "=v"(transposed) : "v"(_mm512_load_si512(of.columns)), "v"(_mm512_loadu_si512(masks + i)));
-      _mm512_store_si512(matrices_ + i, transposed);
+      asm("vgf2p8affineqb $0, %2, %1, %0" : "=v"(transposed) : "v"(columns), "m"(*reinterpret_cast<const __m512i_u*>(masks + i)));
+      _mm512_storeu_si512(end - bytes + i, transposed);
     }
   }
-  TEGULA_INLINE auto operator()(index_t r, std::uint64_t) const {
-    __m512i bits;
-    asm("vpbroadcastq %1, %0" : "=v"(bits) : "m"(*reinterpret_cast<const std::int64_t*>(matrices_ + r / rows_of_matrix * 8)));
+  TEGULA_INLINE auto operator()(index_t r, std::uint64_t) {
+    if (r % rows_of_matrix == 0)
+      asm("vpbroadcastq %1, %0" : "=v"(bits_) : "m"(*reinterpret_cast<const std::int64_t*>(matrices_ + r / rows_of_matrix * 8)));
     const __m512i shifts = _mm512_load_si512(of.shifts[r % rows_of_matrix]);
-    if constexpr (ElementBytes == 2) return _mm512_movepi16_mask(_mm512_maskz_sllv_epi32(0xffff, bits, shifts));
-    else return _mm512_movepi8_mask(_mm512_maskz_sllv_epi64(0xff, bits, shifts));
+    if constexpr (ElementBytes == 2) return _mm512_movepi16_mask(_mm512_maskz_sllv_epi32(0xffff, bits_, shifts));
+    else return _mm512_movepi8_mask(_mm512_maskz_sllv_epi64(0xff, bits_, shifts));
   }
 
  private:
-  alignas(64) std::byte matrices_[16 * 8 / ElementBytes];
+  const std::byte* matrices_;
+  __m512i bits_;
 };
 
 // Products in between take port 0 as well: there by kmov, which on Zen 5 is faster too.

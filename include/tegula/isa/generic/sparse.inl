@@ -4,15 +4,17 @@
 // Bound of expansion, a row of 64 bytes on AVX-512: port 5, 2 cycles; the loads, one of a mask and one of values. It costs the same
 // whatever the density, so memory is what sparse saves: masks and values are read once, upwards, and fetched ahead.
 
-// What a tile's rows are expanded from: its masks, also as the ISA takes them, and its values. Multiplied: between products.
+// What a tile's rows are expanded from: its masks, also as the ISA takes them, and its values. Multiplied: between products; else `end` is
+// where the expanded tile ends, whose last 128 bytes masks may take until rows are stored there, the last ones last.
 template <class F, bool Multiplied = false>
 struct tile_source {
   using layout = t::sparse_layout<F>;
-  row_masks<layout::rows_of::element_bytes, Multiplied> masks;
+  using masks_type = row_masks<layout::rows_of::element_bytes, Multiplied>;
+  masks_type masks;
   const std::byte *stored_masks, *values;
 
-  TEGULA_INLINE tile_source(const std::byte* at, index_t rows)
-      : masks(at), stored_masks(at), values(at + static_cast<std::size_t>(rows) * sizeof(typename layout::mask)) {}
+  TEGULA_INLINE tile_source(const std::byte* at, index_t rows, std::byte* end = nullptr)
+      : masks(at, end), stored_masks(at), values(at + static_cast<std::size_t>(rows) * sizeof(typename layout::mask)) {}
 };
 
 // From what is read to what is fetched; bytes are fewer than words, and taken sooner.
@@ -30,7 +32,7 @@ class tile_expansion {
  public:
   // Ahead: from what is read to what is fetched.
   TEGULA_INLINE explicit tile_expansion(const tile_source<F, Multiplied>& source, index_t ahead = sparse_prefetch_ahead<F>)
-      : source_(source), ahead_(ahead) {}
+      : source_(source), masks_(source.masks), ahead_(ahead) {}
   // The next stored row.
   TEGULA_INLINE void next(vu32 (&row)[vectors]) {
     expand(row, 0);
@@ -62,8 +64,8 @@ class tile_expansion {
     mask_type mask;
     __builtin_memcpy(&mask, source_.stored_masks + row_ * static_cast<index_t>(sizeof mask), sizeof mask);
     std::uint64_t bits = mask;
-    asm("" : "+r"(bits));  // loaded once for both uses
-    expand(values(odd), source_.masks(row_++, bits));
+    const auto kept = masks_(row_++, bits);
+    expand(values(odd), kept);
     taken_[odd] += static_cast<std::size_t>(__builtin_popcountll(bits));
   }
   static void fill(std::byte* stored, std::size_t bytes) { __builtin_memset(stored, static_cast<int>(zeros & 0xffu), bytes); }
@@ -75,6 +77,7 @@ class tile_expansion {
   [[nodiscard]] TEGULA_INLINE const std::byte* values(int odd) const { return source_.values + taken_[odd] * rows_of::element_bytes; }
 
   const tile_source<F, Multiplied>& source_;
+  typename tile_source<F, Multiplied>::masks_type masks_;
   index_t ahead_;
   std::size_t taken_[2] = {};  // sums, and no pointers: an addition of its own a row would cost more than an index in each address
   index_t row_ = 0;
@@ -88,7 +91,7 @@ TEGULA_INLINE void expand_tile(const t::tile_record& record, const t::sparse_til
   } else if (record.kind == t::tile_kind::empty) {
     tile_expansion<F>::fill(stored, tile.stored_bytes);
   } else if (tile.rows == t::sparse_tile_rows) {
-    const tile_source<F> source(at, tile.rows);
+    const tile_source<F> source(at, tile.rows, stored + tile.stored_bytes);
     tile_expansion<F> expansion(source);
     unrolled<t::sparse_layout<F>::stored_rows>([&](auto r) TEGULA_LAMBDA_INLINE {
       if constexpr (r() % 2 == 0) expansion.prefetch();
