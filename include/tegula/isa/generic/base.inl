@@ -83,12 +83,12 @@ inline constexpr index_t exact_chunk_k = 512;
 
 inline constexpr int sparse_panels = 2;  // sparse panels come in twos
 
-// Calls function(m, v, where it stands) for the vectors of MR rows of C, from `c` on.
+// Calls function(m, v) for the vectors of MR rows.
 template <int MR, int Vectors, class Function>
-TEGULA_INLINE void for_each_vector(float* c, Function function) {
+TEGULA_INLINE void for_each_vector(Function function) {
   TEGULA_UNROLL
   for (int m = 0; m < MR; ++m) {
     TEGULA_UNROLL
-    for (int v = 0; v < Vectors; ++v) function(m, v, c + m * t::NR + v * lanes);
+    for (int v = 0; v < Vectors; ++v) function(m, v);
   }
 }

@@ -310,10 +310,13 @@ TEGULA_INLINE void add_packed(const t::a_block& block, index_t row, index_t s, s
 template <int MR, class Add>
 TEGULA_INLINE void sum_aside(float* c, Add add) {
   alignas(64) float sums[MR * t::NR];
-  const auto sum = [&](int m, int v) TEGULA_LAMBDA_INLINE { return sums + m * t::NR + v * lanes; };
-  for_each_vector<MR, panel_vectors>(c, [&](int m, int v, float* at) TEGULA_LAMBDA_INLINE { store(sum(m, v), load<vf32>(at)); });
+  const auto copy = [](const float* from, float* to) TEGULA_LAMBDA_INLINE {
+    TEGULA_UNROLL
+    for (int i = 0; i < MR * t::NR; i += lanes) store(to + i, load<vf32>(from + i));
+  };
+  copy(c, sums);
   add(sums);
-  for_each_vector<MR, panel_vectors>(c, [&](int m, int v, float* at) TEGULA_LAMBDA_INLINE { store(at, load<vf32>(sum(m, v))); });
+  copy(sums, c);
 }
 
 // How far ahead to fetch: half as far again with integer scales and few registers. (Zen 5, M = 1 from memory, AVX2: Q4_K 35 to 39 GB/s,

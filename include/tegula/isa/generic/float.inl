@@ -138,16 +138,6 @@ struct weights_in_memory {
 // Of which k a pass over 32 of K sums the products.
 enum class parity { even, odd, both };
 
-// Calls function(m, v) for MR rows and Vectors vectors.
-template <int MR, int Vectors, class Function>
-TEGULA_INLINE void for_each_sum(Function function) {
-  TEGULA_UNROLL
-  for (int m = 0; m < MR; ++m) {
-    TEGULA_UNROLL
-    for (int v = 0; v < Vectors; ++v) function(m, v);
-  }
-}
-
 // e and o of MR rows and Vectors vectors of columns, or one of them. They are in registers: nothing here may have an address.
 template <parity Of, int MR, int Vectors>
 struct float_sums {
@@ -199,18 +189,18 @@ TEGULA_INLINE void multiply_32(const std::byte* a, index_t tile_stride, index_t 
   if constexpr (MR <= paired_rows) {
     float_sums<parity::both, MR, Vectors> sums;
     sums.template add<AElement>(a, tile_stride, count, rows);
-    for_each_sum<MR, Vectors>([&](int m, int v) TEGULA_LAMBDA_INLINE { add(m, v, sums.even[m][v] + sums.odd[m][v]); });
+    for_each_vector<MR, Vectors>([&](int m, int v) TEGULA_LAMBDA_INLINE { add(m, v, sums.even[m][v] + sums.odd[m][v]); });
   } else {
     vf32 even[MR][Vectors];  // in memory
     float_sums<parity::even, MR, Vectors> e;
     e.template add<AElement>(a, tile_stride, count, rows);
-    for_each_sum<MR, Vectors>([&](int m, int v) TEGULA_LAMBDA_INLINE {
+    for_each_vector<MR, Vectors>([&](int m, int v) TEGULA_LAMBDA_INLINE {
       even[m][v] = e.even[m][v];
       leave_in_memory(even[m][v]);
     });
     float_sums<parity::odd, MR, Vectors> o;
     o.template add<AElement>(a, tile_stride, count, rows);
-    for_each_sum<MR, Vectors>([&](int m, int v) TEGULA_LAMBDA_INLINE { add(m, v, even[m][v] + o.odd[m][v]); });
+    for_each_vector<MR, Vectors>([&](int m, int v) TEGULA_LAMBDA_INLINE { add(m, v, even[m][v] + o.odd[m][v]); });
   }
 }
 
@@ -222,7 +212,7 @@ TEGULA_NOINLINE void float_kernel(const std::byte* tiles, index_t tile_stride, i
   const std::byte* a = tiles + first_k / activation_rows<AElement>::tile_k * tile_stride;
   const auto c_at = [&](int m, int v) TEGULA_LAMBDA_INLINE { return c + m * t::NR + c_column(v); };
   vf32 results[MR][Vectors];
-  for_each_sum<MR, Vectors>([&](int m, int v) TEGULA_LAMBDA_INLINE { results[m][v] = load<vf32>(c_at(m, v)); });
+  for_each_vector<MR, Vectors>([&](int m, int v) TEGULA_LAMBDA_INLINE { results[m][v] = load<vf32>(c_at(m, v)); });
   for (index_t k = 0; k < count; k += 32, a += 32 / activation_rows<AElement>::tile_k * tile_stride)
     weights.template next<MR>([&](const auto& rows) TEGULA_LAMBDA_INLINE {
       multiply_32<AElement, MR, Vectors>(a, tile_stride, count - k, rows, [&](int m, int v, vf32 sum) TEGULA_LAMBDA_INLINE {
@@ -230,5 +220,5 @@ TEGULA_NOINLINE void float_kernel(const std::byte* tiles, index_t tile_stride, i
         leave_in_memory(results[m][v]);
       });
     });
-  for_each_sum<MR, Vectors>([&](int m, int v) TEGULA_LAMBDA_INLINE { store(c_at(m, v), results[m][v]); });
+  for_each_vector<MR, Vectors>([&](int m, int v) TEGULA_LAMBDA_INLINE { store(c_at(m, v), results[m][v]); });
 }
