@@ -55,25 +55,26 @@ TEGULA_INLINE vu32 joined_row(const Stored& stored, int r, int down) {
 template <quant_format F, int Lift = 0, class Fields = shifted_fields, class Stored>
   requires std::is_invocable_v<Stored, std::size_t>
 TEGULA_INLINE vu32 quant_row(const Stored& stored, int r) {
-  using layout = t::panel_layout<F>;
   if constexpr (t::joined_planes<F>::applies) {
     return joined_row<F, Fields>(stored, r, joined_lift<F>(r) - Lift);
+  } else {
+    using layout = t::panel_layout<F>;
+    vu32 quants{};
+    unrolled<static_cast<int>(F::planes.size())>([&](auto p) TEGULA_LAMBDA_INLINE {
+      constexpr auto plane = static_cast<std::size_t>(p());
+      constexpr int bits = F::planes[plane].bits;
+      constexpr int lift = [] {
+        int below = Lift;
+        for (std::size_t q = 0; q < plane; ++q) below += F::planes[q].bits;
+        return below;
+      }();
+      constexpr auto rows = static_cast<unsigned>(layout::plane_rows(plane));
+      const int field = static_cast<int>(static_cast<unsigned>(r) % layout::tile_rows / rows);
+      // At once down by its position in the byte, up by the planes below it.
+      quants |= Fields::template of_bytes<((1u << bits) - 1u) << lift>(stored(stored_row<F, plane>(r)), bits * field - lift);
+    });
+    return quants;
   }
-  vu32 quants{};
-  unrolled<static_cast<int>(F::planes.size())>([&](auto p) TEGULA_LAMBDA_INLINE {
-    constexpr auto plane = static_cast<std::size_t>(p());
-    constexpr int bits = F::planes[plane].bits;
-    constexpr int lift = [] {
-      int below = Lift;
-      for (std::size_t q = 0; q < plane; ++q) below += F::planes[q].bits;
-      return below;
-    }();
-    constexpr auto rows = static_cast<unsigned>(layout::plane_rows(plane));
-    const int field = static_cast<int>(static_cast<unsigned>(r) % layout::tile_rows / rows);
-    // At once down by its position in the byte, up by the planes below it.
-    quants |= Fields::template of_bytes<((1u << bits) - 1u) << lift>(stored(stored_row<F, plane>(r)), bits * field - lift);
-  });
-  return quants;
 }
 
 // The same with the rows in memory: `rows` points at the first vector of the block's first row.
