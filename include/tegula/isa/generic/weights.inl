@@ -261,7 +261,6 @@ class packed_weights {
     }
   }
 
-  [[nodiscard]] TEGULA_INLINE const super_group<F>& super() const { return super_; }
   // Precedes the use of a group whose first tile row is `row`.
   TEGULA_INLINE void fetch(std::size_t block, int row) {
     if (row % t::panel_layout<F>::tile_rows >= stored_rows) return;  // a group before it had the same rows
@@ -297,7 +296,6 @@ class packed_weights {
     else return in_place ? quant_lift<F> - t::traits<F>::bits * (r / stored_rows) : 0;
   }
 
-  [[nodiscard]] TEGULA_INLINE vi32 plain_scale(int g, int v) const { return byte_of<F::signed_scales>(scales_[g / 4][v], g % 4); }
   [[nodiscard]] TEGULA_INLINE vi32 scale(int g, int v) const {
     return dot_of<F>::template scale_operand<F::signed_scales>(scales_[g / 4][v], g % 4);
   }
@@ -399,7 +397,6 @@ class unpacked_weights {
   }
   static constexpr int nth_row(int r) { return r; }
   static constexpr int row_shift(int) { return 0; }
-  [[nodiscard]] TEGULA_INLINE vi32 plain_scale(int g, int v) const { return dot_of<F>::scale_of(scale(g, v)); }
   [[nodiscard]] TEGULA_INLINE vi32 scale(int g, int v) const { return load<vi32>(super(v).scales[g] + column(v)); }
   [[nodiscard]] TEGULA_INLINE vi32 minima(int pair, int v) const { return load<vi32>(super(v).minima[pair] + column(v)); }
   [[nodiscard]] TEGULA_INLINE vf32 d(std::size_t block, int v) const { return load<vf32>(super(v).d[block] + column(v)); }
