@@ -6,25 +6,14 @@
 
 // Weights of k and k + 1, k even, as floats; or of k alone, where K ends.
 template <class Element>
-struct weight_rows;
-
-template <>
-struct weight_rows<float> {
-  static constexpr std::size_t pair_bytes = 2 * t::NR * 4;
+struct weight_rows {
+  static constexpr int vector_bytes = lanes * sizeof(Element), row_bytes = t::NR * sizeof(Element);
+  static constexpr std::size_t pair_bytes = 2 * row_bytes;
   TEGULA_INLINE static void pair(const std::byte* p, int vector, vf32& even, vf32& odd) {
-    even = load<vf32>(p + vector * lanes * 4);
-    odd = load<vf32>(p + (vector * lanes + t::NR) * 4);
+    even = single(p, vector);
+    odd = single(p + row_bytes, vector);
   }
-  TEGULA_INLINE static vf32 single(const std::byte* p, int vector) { return load<vf32>(p + vector * lanes * 4); }
-};
-template <>
-struct weight_rows<f16> {
-  static constexpr std::size_t pair_bytes = 2 * t::NR * 2;
-  TEGULA_INLINE static void pair(const std::byte* p, int vector, vf32& even, vf32& odd) {
-    even = widen_halves(p + vector * lanes * 2);
-    odd = widen_halves(p + (vector * lanes + t::NR) * 2);
-  }
-  TEGULA_INLINE static vf32 single(const std::byte* p, int vector) { return widen_halves(p + vector * lanes * 2); }
+  TEGULA_INLINE static vf32 single(const std::byte* p, int vector) { return widen<Element>(p + vector * vector_bytes); }
 };
 template <>
 struct weight_rows<bf16> {
