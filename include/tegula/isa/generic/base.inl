@@ -52,9 +52,9 @@ TEGULA_INLINE void unrolled(Function function) {
 }
 
 // Every NaN as the quiet NaN 0x7fc00000.
-TEGULA_INLINE vu32 canonical_nan(vf32 x) {
+TEGULA_INLINE vf32 canonical_nan(vf32 x) {
   const vu32 bits = vu32(x), nan = vu32((bits & 0x7fffffffu) > 0x7f800000u);
-  return (nan & 0x7fc00000u) | (~nan & bits);
+  return vf32((nan & 0x7fc00000u) | (~nan & bits));
 }
 
 // Byte `j` of every lane, extended to 32 bits.

@@ -26,9 +26,9 @@ TEGULA_INLINE void dequantize_row(vu32 quants, vf32 scale, vf32 minimum, std::by
 // Calls function(g, scale, minimum) for the groups of block b of a super-group, for the columns of one vector. NaNs are canonical.
 template <quant_format F, class Function>
 TEGULA_INLINE void for_each_group(const super_group<F>& super, std::size_t b, int vector, Function function) {
-  const vf32 d = vf32(canonical_nan(widen_halves(super.d(b) + vector * lanes * 2)));
+  const vf32 d = canonical_nan(widen_halves(super.d(b) + vector * lanes * 2));
   vf32 m{};
-  if constexpr (t::traits<F>::has_min) m = vf32(canonical_nan(widen_halves(super.m(b) + vector * lanes * 2)));
+  if constexpr (t::traits<F>::has_min) m = canonical_nan(widen_halves(super.m(b) + vector * lanes * 2));
   if constexpr (float_scales<F>) {
     function(0, d, m);
   } else {
@@ -62,9 +62,7 @@ TEGULA_NOINLINE void unpack_bf16(const std::byte* panel, index_t first, index_t 
 }
 
 // Scales of the columns of one vector. NaNs are canonical.
-TEGULA_INLINE vf32 float_scale(const t::byte_block& block, int vector) {
-  return vf32(canonical_nan(load<vf32>(block.scales + vector * lanes)));
-}
+TEGULA_INLINE vf32 float_scale(const t::byte_block& block, int vector) { return canonical_nan(load<vf32>(block.scales + vector * lanes)); }
 
 // Blocks first .. last - 1 of a panel of bytes.
 template <byte_format F>
