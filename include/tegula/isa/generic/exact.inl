@@ -319,14 +319,6 @@ TEGULA_INLINE void sum_aside(float* c, Add add) {
   copy(sums, c);
 }
 
-// How far ahead to fetch: half as far again with integer scales and few registers. (Zen 5, M = 1 from memory, AVX2: Q4_K 35 to 39 GB/s,
-// Q6_K 31 to 34, Q5_K 29 to 30; Q8_0, and all with AVX-512, would lose 3 %.)
-template <quant_format F>
-TEGULA_INLINE std::size_t fetch_distance() {
-  const std::size_t ahead = cpu_report().prefetch_ahead;
-  return integer_scales<F> && !many_registers ? ahead + ahead / 2 : ahead;
-}
-
 // All of K straight from the packed panel.
 template <quant_format F, int MR>
 TEGULA_NOINLINE void exact_packed_kernel(const t::a_block& block, index_t row, const std::byte* panel, index_t K, float* c) noexcept {

@@ -60,17 +60,6 @@ TEGULA_INLINE void prefetch_page_ahead(const std::byte* weights) {
   prefetch_lines<Bytes>(opaque(weights) + fetched_page);  // opaque: g++ warns of addresses behind what it knows
 }
 
-// Not so where the CPU wants K-quants fetched ahead: there float panels are, too, for any number of rows, and those of 16 bits further, as
-// they are read faster. (Zen 5, AVX-512, N = K = 4096, hardly out of cache, M = 1, 2, 4, 8: BF16 45 to 63, 74 to 119, 125 to 191 and 180 to
-// 220 GFLOP/s, F16 43 to 63, 71 to 113, 120 to 182 and 179 to 207; F32 35 to 49, 68 to 84 and 115 to 145 from M = 2 on. AVX2, M = 1 and 2:
-// BF16 37 to 60 and 64 to 99. 4 KiB more add a twentieth at M = 1, and take as much from it where weights come from memory; in L2 and L3
-// M = 1 and 2 lose 3 to 7 %.)
-template <class Element>
-TEGULA_INLINE std::size_t float_prefetch_ahead() {
-  const std::size_t ahead = cpu_report().prefetch_ahead;
-  return sizeof(Element) < 4 ? ahead + ahead / 2 : ahead;
-}
-
 // 32 of K of weights, as they stand in a panel, or in a few that are `stride` apart and of which all vectors are asked for at once.
 // Fetched: what lies `ahead` of those of the first panel is fetched with them.
 template <class Element, bool Fetched>

@@ -163,7 +163,7 @@ TEGULA_INLINE void exact_floats_by_chunks(const block_product& p) {
 template <float_format F>
 TEGULA_NOINLINE void exact_macrokernel(const block_product& p) noexcept {
   using element = typename F::element;
-  const std::size_t ahead = float_prefetch_ahead<element>();
+  const std::size_t ahead = fetch_distance<F>();
   if constexpr (exact_panels > 1)
     if (p.rows() >= rows_for_chunks) return p.panels > 1 ? exact_floats_by_chunks<F, exact_panels>(p) : exact_floats_by_chunks<F, 1>(p);
   block_product one = p;

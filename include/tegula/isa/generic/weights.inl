@@ -219,7 +219,7 @@ struct rows_in_panel {
 // A Whole super-group is read as memory likes it, if there are registers: each line once, upwards. (With few rows of A prefetchers must
 // keep up, and lines that are read again, in another order, take them up to a third of their speed: Zen 4, Q6_K, M = 1.) So its scales are
 // loaded first, and the rows that some groups share by fetch(), when the first of them starts. Where the CPU wants it, what stands as far
-// behind them as prefetch_ahead tells is fetched at the same time. Rows: where stored rows come from; of a Whole super-group, asked once
+// behind them as fetch_distance tells is fetched at the same time. Rows: where stored rows come from; of a Whole super-group, asked once
 // for each, upwards.
 template <quant_format F, int Vectors, bool InPlace, bool Whole, class Rows = rows_in_panel<F>>
 class packed_weights {
