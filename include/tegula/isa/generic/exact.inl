@@ -173,14 +173,10 @@ TEGULA_INLINE void yield_register(V& sum) {
 
 template <int MR, int Vectors, class V>
 TEGULA_INLINE void clear(V (&sums)[MR][Vectors]) {
-  TEGULA_UNROLL
-  for (int m = 0; m < MR; ++m) {
-    TEGULA_UNROLL
-    for (int v = 0; v < Vectors; ++v) {
-      sums[m][v] = V{};
-      yield_register<MR, Vectors>(sums[m][v]);
-    }
-  }
+  for_each_vector<MR, Vectors>([&](int m, int v) TEGULA_LAMBDA_INLINE {
+    sums[m][v] = V{};
+    yield_register<MR, Vectors>(sums[m][v]);
+  });
 }
 
 // Calls function(b) for the blocks of a super-group. Packed weights of a whole one are unrolled: what is read stands at constant
