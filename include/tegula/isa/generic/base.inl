@@ -44,7 +44,7 @@ TEGULA_INLINE void prefetch_lines(const std::byte* p) {
   for (std::size_t line = 0; line < Bytes; line += 64) __builtin_prefetch(p + line);
 }
 
-// How far ahead packed weights of F are fetched, where the CPU wants it: K-quants for few rows of A, floats for any number. Half as far
+// How far ahead packed weights of F are fetched, where the CPU wants it: quants for few rows of A, floats for any number. Half as far
 // again what is read faster, floats of 16 bits, and integer scales where registers are few. (Zen 5, AVX-512, floats, N = K = 4096, hardly
 // out of cache, M = 1, 2, 4, 8: BF16 45 to 63, 74 to 119, 125 to 191 and 180 to 220 GFLOP/s, F16 43 to 63, 71 to 113, 120 to 182 and 179 to
 // 207; F32 35 to 49, 68 to 84 and 115 to 145 from M = 2 on. AVX2, M = 1 and 2: BF16 37 to 60 and 64 to 99. 4 KiB more add a twentieth at

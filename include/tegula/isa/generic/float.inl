@@ -52,7 +52,7 @@ struct activation_rows<bf16> {
 
 // A few rows are bound by reading the weights, and the hardware's prefetchers stop at every 4 KiB page: so each step fetches its share of
 // what lies a page ahead. (Zen 4, M = 8, AVX-512: BF16 69 to 103 GFLOP/s, F16 69 to 95, F32 61 to 71.) Fewer rows read on so soon that
-// the prefetchers do better alone: at M = 1 from memory it would cost F16 a fifth.
+// the prefetchers do better alone: at M = 1 from memory it would cost F16 a fifth. Not so where fetch_distance says how far.
 inline constexpr std::size_t fetched_page = 4096;
 
 template <std::size_t Bytes>

@@ -1,4 +1,4 @@
-// The macro-kernel of the vector ISAs: one M block (up to 512 rows) times one panel, C as rows of NR floats.
+// The macro-kernels of the vector ISAs: one M block (up to 512 rows) times a panel, or a few, C as rows of NR floats.
 // Loops: a chunk of K unpacked once for all rows; blocks of A; strips of MR rows.
 
 inline constexpr index_t chunk_k = 2048;      // of K unpacked at a time: 32 KiB of bytes, which stay in L2
