@@ -346,33 +346,17 @@ namespace detail {
 
 // Calls function(kernels, first, count) for pieces of `count` weights, tasks of the executor. `what`: the caller, for errors.
 template <block_format F, class Executor, class Function>
-void for_each_piece(const char* what, isa which, const void* blocks, const float* floats, index_t count, Executor& executor,
-                    Function function) {
+void for_each_piece(const char* what, const void* blocks, const float* floats, index_t count, Executor& executor,
+                    const gemm_options& options, Function function) {
   if (count > 0 && (blocks == nullptr || floats == nullptr)) fail_argument(what, " ", count, " weights of ", F::name, " without data");
   if (count < 0 || count % traits<F>::block_k != 0)
     fail_argument(what, " ", count, " weights of ", F::name, ": must be a multiple of the block, ", traits<F>::block_k);
   constexpr index_t piece = 1 << 14;
-  with_kernels(which, [&](auto kernels) {
+  with_kernels(resolve_isa(options.isa), [&](auto kernels) {
     executor.parallel_for((count + piece - 1) / piece, [&](index_t i) {
       const index_t first = i * piece, rest = count - first;
       function(kernels, first, rest < piece ? rest : piece);
     });
-  });
-}
-
-template <block_format F, class Executor>
-void dequantize_on(isa which, const void* blocks, float* out, index_t count, Executor& executor) {
-  const auto* source = static_cast<const std::byte*>(blocks);
-  for_each_piece<F>("dequantize", which, blocks, out, count, executor, [&](auto kernels, index_t first, index_t n) {
-    kernels.template dequantize<F>(source + source_row_bytes<F>(first), out + first, n);
-  });
-}
-
-template <byte_format F, class Executor>
-void quantize_on(isa which, const float* weights, void* blocks, index_t count, Executor& executor) {
-  auto* target = static_cast<std::byte*>(blocks);
-  for_each_piece<F>("quantize", which, blocks, weights, count, executor, [&](auto kernels, index_t first, index_t n) {
-    kernels.template quantize<F>(weights + first, target + source_row_bytes<F>(first), n);
   });
 }
 
@@ -383,17 +367,18 @@ void quantize_on(isa which, const float* weights, void* blocks, index_t count, E
 // of the block.
 template <block_format F, executor Executor>
 void dequantize(const void* blocks, float* out, index_t count, Executor&& executor, gemm_options options = {}) {
-  detail::dequantize_on<F>(detail::resolve_isa(options.isa), blocks, out, count, executor);
+  const auto* source = static_cast<const std::byte*>(blocks);
+  detail::for_each_piece<F>("dequantize", blocks, out, count, executor, options, [&](auto kernels, index_t first, index_t n) {
+    kernels.template dequantize<F>(source + source_row_bytes<F>(first), out + first, n);
+  });
 }
 template <block_format F>
 void dequantize(const void* blocks, float* out, index_t count, gemm_options options = {}) {
-  const serial_executor serial;
-  detail::dequantize_on<F>(detail::resolve_isa(options.isa), blocks, out, count, serial);
+  dequantize<F>(blocks, out, count, serial_executor{}, options);
 }
 template <executor Executor>
 void dequantize(type_id type, const void* blocks, float* out, index_t count, Executor&& executor, gemm_options options = {}) {
-  const isa which = detail::resolve_isa(options.isa);
-  visit(type, [&](auto format) { detail::dequantize_on<decltype(format)>(which, blocks, out, count, executor); });
+  visit(type, [&](auto format) { dequantize<decltype(format)>(blocks, out, count, executor, options); });
 }
 inline void dequantize(type_id type, const void* blocks, float* out, index_t count, gemm_options options = {}) {
   dequantize(type, blocks, out, count, serial_executor{}, options);
@@ -404,12 +389,14 @@ inline void dequantize(type_id type, const void* blocks, float* out, index_t cou
 // ISA; executor, options and errors as for dequantize.
 template <byte_format F, executor Executor>
 void quantize(const float* weights, void* blocks, index_t count, Executor&& executor, gemm_options options = {}) {
-  detail::quantize_on<F>(detail::resolve_isa(options.isa), weights, blocks, count, executor);
+  auto* target = static_cast<std::byte*>(blocks);
+  detail::for_each_piece<F>("quantize", blocks, weights, count, executor, options, [&](auto kernels, index_t first, index_t n) {
+    kernels.template quantize<F>(weights + first, target + source_row_bytes<F>(first), n);
+  });
 }
 template <byte_format F>
 void quantize(const float* weights, void* blocks, index_t count, gemm_options options = {}) {
-  const serial_executor serial;
-  detail::quantize_on<F>(detail::resolve_isa(options.isa), weights, blocks, count, serial);
+  quantize<F>(weights, blocks, count, serial_executor{}, options);
 }
 
 }  // namespace tegula::inline TEGULA_ABI

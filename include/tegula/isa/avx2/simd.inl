@@ -44,7 +44,6 @@ struct partial_dot {
     const __m256i halves = _mm256_shuffle_epi8(__m256i(scales), __m256i(lane | (half << 16 | half)));
     return vi32(Signed ? _mm256_srai_epi16(halves, 8) : halves);
   }
-  TEGULA_INLINE static vi32 scale_of(vi32 operand) { return operand >> 16; }
   TEGULA_INLINE vi32 scaled(vi32 sums, vi32 scale) const { return sums + vi32(_mm256_madd_epi16(__m256i(sum), __m256i(scale))); }
   TEGULA_INLINE vi32 total(vi32 sums) const { return scaled(sums, vi32(splat(0x00010001u))); }
 };

@@ -23,21 +23,41 @@ TEGULA_INLINE void dequantize_row(vu32 quants, vf32 scale, vf32 minimum, std::by
   store(pairs + t::row_bytes, Rounding::pair(weight(2), weight(3)));
 }
 
-// Calls function(g, scale, minimum) for the groups of block b of a super-group, for the columns of one vector. NaNs are canonical.
-template <quant_format F, class Function>
+// Products of bytes with a number, whose NaN becomes canonical.
+template <bool Signed>
+class rounded_multiples {
+ public:
+  TEGULA_INLINE explicit rounded_multiples(vf32 x) : x_(canonical_nan(x)) {}
+
+  // Of byte j of every lane.
+  [[nodiscard]] TEGULA_INLINE vf32 of(vu32 words, int j) const { return to_float(byte_of<Signed>(words, j)) * x_; }
+
+ private:
+  vf32 x_;
+};
+
+// Calls function(g, scale, minimum) for the groups of block b of a super-group, for the columns of one vector. Multiples: how integer
+// scales are multiplied. NaNs of float scales are canonical.
+template <quant_format F, template <bool> class Multiples = rounded_multiples, class Function>
 TEGULA_INLINE void for_each_group(const super_group<F>& super, std::size_t b, int vector, Function function) {
-  const vf32 d = vf32(canonical_nan(widen_halves(super.d(b) + vector * lanes * 2)));
-  vf32 m{};
-  if constexpr (t::traits<F>::has_min) m = vf32(canonical_nan(widen_halves(super.m(b) + vector * lanes * 2)));
+  constexpr bool has_min = t::traits<F>::has_min;
+  const vf32 d = widen_halves(super.d(b) + vector * lanes * 2), m = has_min ? widen_halves(super.m(b) + vector * lanes * 2) : vf32{};
   if constexpr (float_scales<F>) {
-    function(0, d, m);
+    function(0, canonical_nan(d), canonical_nan(m));
   } else {
     const scale_words<F> words(super, vector);
+    const Multiples<F::signed_scales> scales(d);
+    const Multiples<false> minima(-m);
     TEGULA_UNROLL
-    for (int g = 0; g < t::traits<F>::groups; ++g) {
-      vf32 minimum = m;
-      if constexpr (t::traits<F>::has_min) minimum = -(to_float(byte_of<false>(words.minima(g / 4), g % 4)) * m);
-      function(g, to_float(byte_of<F::signed_scales>(words.scales(g / 4), g % 4)) * d, minimum);
+    for (int quad = 0; quad < t::traits<F>::groups / 4; ++quad) {
+      vu32 scale = words.scales(quad), minimum{};
+      hold(scale);
+      if constexpr (has_min) {
+        minimum = words.minima(quad);
+        hold(minimum);
+      }
+      TEGULA_UNROLL
+      for (int j = 0; j < 4; ++j) function(4 * quad + j, scales.of(scale, j), has_min ? minima.of(minimum, j) : vf32{});
     }
   }
 }
@@ -62,9 +82,7 @@ TEGULA_NOINLINE void unpack_bf16(const std::byte* panel, index_t first, index_t 
 }
 
 // Scales of the columns of one vector. NaNs are canonical.
-TEGULA_INLINE vf32 float_scale(const t::byte_block& block, int vector) {
-  return vf32(canonical_nan(load<vf32>(block.scales + vector * lanes)));
-}
+TEGULA_INLINE vf32 float_scale(const t::byte_block& block, int vector) { return canonical_nan(load<vf32>(block.scales + vector * lanes)); }
 
 // Blocks first .. last - 1 of a panel of bytes.
 template <byte_format F>

@@ -173,14 +173,10 @@ TEGULA_INLINE void yield_register(V& sum) {
 
 template <int MR, int Vectors, class V>
 TEGULA_INLINE void clear(V (&sums)[MR][Vectors]) {
-  TEGULA_UNROLL
-  for (int m = 0; m < MR; ++m) {
-    TEGULA_UNROLL
-    for (int v = 0; v < Vectors; ++v) {
-      sums[m][v] = V{};
-      yield_register<MR, Vectors>(sums[m][v]);
-    }
-  }
+  for_each_vector<MR, Vectors>([&](int m, int v) TEGULA_LAMBDA_INLINE {
+    sums[m][v] = V{};
+    yield_register<MR, Vectors>(sums[m][v]);
+  });
 }
 
 // Calls function(b) for the blocks of a super-group. Packed weights of a whole one are unrolled: what is read stands at constant
@@ -310,18 +306,13 @@ TEGULA_INLINE void add_packed(const t::a_block& block, index_t row, index_t s, s
 template <int MR, class Add>
 TEGULA_INLINE void sum_aside(float* c, Add add) {
   alignas(64) float sums[MR * t::NR];
-  const auto sum = [&](int m, int v) TEGULA_LAMBDA_INLINE { return sums + m * t::NR + v * lanes; };
-  for_each_vector<MR, panel_vectors>(c, [&](int m, int v, float* at) TEGULA_LAMBDA_INLINE { store(sum(m, v), load<vf32>(at)); });
+  const auto copy = [](const float* from, float* to) TEGULA_LAMBDA_INLINE {
+    TEGULA_UNROLL
+    for (int i = 0; i < MR * t::NR; i += lanes) store(to + i, load<vf32>(from + i));
+  };
+  copy(c, sums);
   add(sums);
-  for_each_vector<MR, panel_vectors>(c, [&](int m, int v, float* at) TEGULA_LAMBDA_INLINE { store(at, load<vf32>(sum(m, v))); });
-}
-
-// How far ahead to fetch: half as far again with integer scales and few registers. (Zen 5, M = 1 from memory, AVX2: Q4_K 35 to 39 GB/s,
-// Q6_K 31 to 34, Q5_K 29 to 30; Q8_0, and all with AVX-512, would lose 3 %.)
-template <quant_format F>
-TEGULA_INLINE std::size_t fetch_distance() {
-  const std::size_t ahead = cpu_report().prefetch_ahead;
-  return integer_scales<F> && !many_registers ? ahead + ahead / 2 : ahead;
+  copy(sums, c);
 }
 
 // All of K straight from the packed panel.

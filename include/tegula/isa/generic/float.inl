@@ -6,25 +6,14 @@
 
 // Weights of k and k + 1, k even, as floats; or of k alone, where K ends.
 template <class Element>
-struct weight_rows;
-
-template <>
-struct weight_rows<float> {
-  static constexpr std::size_t pair_bytes = 2 * t::NR * 4;
+struct weight_rows {
+  static constexpr int vector_bytes = lanes * sizeof(Element), row_bytes = t::NR * sizeof(Element);
+  static constexpr std::size_t pair_bytes = 2 * row_bytes;
   TEGULA_INLINE static void pair(const std::byte* p, int vector, vf32& even, vf32& odd) {
-    even = load<vf32>(p + vector * lanes * 4);
-    odd = load<vf32>(p + (vector * lanes + t::NR) * 4);
+    even = single(p, vector);
+    odd = single(p + row_bytes, vector);
   }
-  TEGULA_INLINE static vf32 single(const std::byte* p, int vector) { return load<vf32>(p + vector * lanes * 4); }
-};
-template <>
-struct weight_rows<f16> {
-  static constexpr std::size_t pair_bytes = 2 * t::NR * 2;
-  TEGULA_INLINE static void pair(const std::byte* p, int vector, vf32& even, vf32& odd) {
-    even = widen_halves(p + vector * lanes * 2);
-    odd = widen_halves(p + (vector * lanes + t::NR) * 2);
-  }
-  TEGULA_INLINE static vf32 single(const std::byte* p, int vector) { return widen_halves(p + vector * lanes * 2); }
+  TEGULA_INLINE static vf32 single(const std::byte* p, int vector) { return widen<Element>(p + vector * vector_bytes); }
 };
 template <>
 struct weight_rows<bf16> {
@@ -63,23 +52,12 @@ struct activation_rows<bf16> {
 
 // A few rows are bound by reading the weights, and the hardware's prefetchers stop at every 4 KiB page: so each step fetches its share of
 // what lies a page ahead. (Zen 4, M = 8, AVX-512: BF16 69 to 103 GFLOP/s, F16 69 to 95, F32 61 to 71.) Fewer rows read on so soon that
-// the prefetchers do better alone: at M = 1 from memory it would cost F16 a fifth.
+// the prefetchers do better alone: at M = 1 from memory it would cost F16 a fifth. Not so where fetch_distance says how far.
 inline constexpr std::size_t fetched_page = 4096;
 
 template <std::size_t Bytes>
 TEGULA_INLINE void prefetch_page_ahead(const std::byte* weights) {
   prefetch_lines<Bytes>(opaque(weights) + fetched_page);  // opaque: g++ warns of addresses behind what it knows
-}
-
-// Not so where the CPU wants K-quants fetched ahead: there float panels are, too, for any number of rows, and those of 16 bits further, as
-// they are read faster. (Zen 5, AVX-512, N = K = 4096, hardly out of cache, M = 1, 2, 4, 8: BF16 45 to 63, 74 to 119, 125 to 191 and 180 to
-// 220 GFLOP/s, F16 43 to 63, 71 to 113, 120 to 182 and 179 to 207; F32 35 to 49, 68 to 84 and 115 to 145 from M = 2 on. AVX2, M = 1 and 2:
-// BF16 37 to 60 and 64 to 99. 4 KiB more add a twentieth at M = 1, and take as much from it where weights come from memory; in L2 and L3
-// M = 1 and 2 lose 3 to 7 %.)
-template <class Element>
-TEGULA_INLINE std::size_t float_prefetch_ahead() {
-  const std::size_t ahead = cpu_report().prefetch_ahead;
-  return sizeof(Element) < 4 ? ahead + ahead / 2 : ahead;
 }
 
 // 32 of K of weights, as they stand in a panel, or in a few that are `stride` apart and of which all vectors are asked for at once.
@@ -138,16 +116,6 @@ struct weights_in_memory {
 // Of which k a pass over 32 of K sums the products.
 enum class parity { even, odd, both };
 
-// Calls function(m, v) for MR rows and Vectors vectors.
-template <int MR, int Vectors, class Function>
-TEGULA_INLINE void for_each_sum(Function function) {
-  TEGULA_UNROLL
-  for (int m = 0; m < MR; ++m) {
-    TEGULA_UNROLL
-    for (int v = 0; v < Vectors; ++v) function(m, v);
-  }
-}
-
 // e and o of MR rows and Vectors vectors of columns, or one of them. They are in registers: nothing here may have an address.
 template <parity Of, int MR, int Vectors>
 struct float_sums {
@@ -199,18 +167,18 @@ TEGULA_INLINE void multiply_32(const std::byte* a, index_t tile_stride, index_t 
   if constexpr (MR <= paired_rows) {
     float_sums<parity::both, MR, Vectors> sums;
     sums.template add<AElement>(a, tile_stride, count, rows);
-    for_each_sum<MR, Vectors>([&](int m, int v) TEGULA_LAMBDA_INLINE { add(m, v, sums.even[m][v] + sums.odd[m][v]); });
+    for_each_vector<MR, Vectors>([&](int m, int v) TEGULA_LAMBDA_INLINE { add(m, v, sums.even[m][v] + sums.odd[m][v]); });
   } else {
     vf32 even[MR][Vectors];  // in memory
     float_sums<parity::even, MR, Vectors> e;
     e.template add<AElement>(a, tile_stride, count, rows);
-    for_each_sum<MR, Vectors>([&](int m, int v) TEGULA_LAMBDA_INLINE {
+    for_each_vector<MR, Vectors>([&](int m, int v) TEGULA_LAMBDA_INLINE {
       even[m][v] = e.even[m][v];
       leave_in_memory(even[m][v]);
     });
     float_sums<parity::odd, MR, Vectors> o;
     o.template add<AElement>(a, tile_stride, count, rows);
-    for_each_sum<MR, Vectors>([&](int m, int v) TEGULA_LAMBDA_INLINE { add(m, v, even[m][v] + o.odd[m][v]); });
+    for_each_vector<MR, Vectors>([&](int m, int v) TEGULA_LAMBDA_INLINE { add(m, v, even[m][v] + o.odd[m][v]); });
   }
 }
 
@@ -222,7 +190,7 @@ TEGULA_NOINLINE void float_kernel(const std::byte* tiles, index_t tile_stride, i
   const std::byte* a = tiles + first_k / activation_rows<AElement>::tile_k * tile_stride;
   const auto c_at = [&](int m, int v) TEGULA_LAMBDA_INLINE { return c + m * t::NR + c_column(v); };
   vf32 results[MR][Vectors];
-  for_each_sum<MR, Vectors>([&](int m, int v) TEGULA_LAMBDA_INLINE { results[m][v] = load<vf32>(c_at(m, v)); });
+  for_each_vector<MR, Vectors>([&](int m, int v) TEGULA_LAMBDA_INLINE { results[m][v] = load<vf32>(c_at(m, v)); });
   for (index_t k = 0; k < count; k += 32, a += 32 / activation_rows<AElement>::tile_k * tile_stride)
     weights.template next<MR>([&](const auto& rows) TEGULA_LAMBDA_INLINE {
       multiply_32<AElement, MR, Vectors>(a, tile_stride, count - k, rows, [&](int m, int v, vf32 sum) TEGULA_LAMBDA_INLINE {
@@ -230,5 +198,5 @@ TEGULA_NOINLINE void float_kernel(const std::byte* tiles, index_t tile_stride, i
         leave_in_memory(results[m][v]);
       });
     });
-  for_each_sum<MR, Vectors>([&](int m, int v) TEGULA_LAMBDA_INLINE { store(c_at(m, v), results[m][v]); });
+  for_each_vector<MR, Vectors>([&](int m, int v) TEGULA_LAMBDA_INLINE { store(c_at(m, v), results[m][v]); });
 }

@@ -37,13 +37,8 @@ TEGULA_INLINE void add_256(const a_rows& a, const void* scales, WithTile with_ti
   using partial = byte_dot;
   constexpr int tile_rows = 64 / 4, outputs = MR * panel_vectors, chains = outputs <= 2 ? 4 : outputs <= 4 ? 2 : 1;
   partial sums[MR][panel_vectors][chains];
-  if constexpr (!partial::offset_applied) {
-    TEGULA_UNROLL
-    for (int m = 0; m < MR; ++m) {
-      TEGULA_UNROLL
-      for (int v = 0; v < panel_vectors; ++v) sums[m][v][0].sum = a.offset256(m);
-    }
-  }
+  if constexpr (!partial::offset_applied)
+    for_each_vector<MR, panel_vectors>([&](int m, int v) TEGULA_LAMBDA_INLINE { sums[m][v][0].sum = a.offset256(m); });
   for (index_t i = 0; i < t::scale_k / 64; ++i) {
     const std::byte* quads = a.quants(static_cast<std::size_t>(i) * 64);
     with_tile(i, [&](auto rows) TEGULA_LAMBDA_INLINE {

@@ -1,4 +1,4 @@
-// The macro-kernel of the vector ISAs: one M block (up to 512 rows) times one panel, C as rows of NR floats.
+// The macro-kernels of the vector ISAs: one M block (up to 512 rows) times a panel, or a few, C as rows of NR floats.
 // Loops: a chunk of K unpacked once for all rows; blocks of A; strips of MR rows.
 
 inline constexpr index_t chunk_k = 2048;      // of K unpacked at a time: 32 KiB of bytes, which stay in L2
@@ -163,7 +163,7 @@ TEGULA_INLINE void exact_floats_by_chunks(const block_product& p) {
 template <float_format F>
 TEGULA_NOINLINE void exact_macrokernel(const block_product& p) noexcept {
   using element = typename F::element;
-  const std::size_t ahead = float_prefetch_ahead<element>();
+  const std::size_t ahead = fetch_distance<F>();
   if constexpr (exact_panels > 1)
     if (p.rows() >= rows_for_chunks) return p.panels > 1 ? exact_floats_by_chunks<F, exact_panels>(p) : exact_floats_by_chunks<F, 1>(p);
   block_product one = p;

@@ -87,30 +87,6 @@ class byte_multiples {
   vf32 x_, less_;
 };
 
-// for_each_group where NaN is as good as infinite, and need not be canonical.
-template <quant_format F, class Function>
-TEGULA_INLINE void for_each_finite_group(const super_group<F>& super, std::size_t b, int vector, Function function) {
-  if constexpr (float_scales<F>) {
-    for_each_group<F>(super, b, vector, function);
-  } else {
-    const auto half = [&](const std::byte* halves) TEGULA_LAMBDA_INLINE { return widen_halves(halves + vector * lanes * 2); };
-    const scale_words<F> words(super, vector);
-    const byte_multiples<F::signed_scales> scales(half(super.d(b)));
-    const byte_multiples<false> minima(t::traits<F>::has_min ? -half(super.m(b)) : vf32{});
-    TEGULA_UNROLL
-    for (int quad = 0; quad < t::traits<F>::groups / 4; ++quad) {
-      vu32 scale = words.scales(quad), minimum{};
-      hold(scale);
-      if constexpr (t::traits<F>::has_min) {
-        minimum = words.minima(quad);
-        hold(minimum);
-      }
-      TEGULA_UNROLL
-      for (int j = 0; j < 4; ++j) function(4 * quad + j, scales.of(scale, j), t::traits<F>::has_min ? minima.of(minimum, j) : vf32{});
-    }
-  }
-}
-
 constexpr index_t end_of_256(index_t K, index_t k) { return K - k < t::scale_k ? K : k + t::scale_k; }
 
 // 256 of K of a panel, or what is left of it, for the columns of one vector: what each of its groups is multiplied by, bytes coming out
@@ -128,12 +104,12 @@ struct byte_scales {
     weight_bound<F> bound;
     for (index_t b = first; b < last; ++b) {
       const auto super = super_group_at<F>(panel, b / super_blocks, K);
-      for_each_finite_group<F>(super, static_cast<std::size_t>(b % super_blocks), vector,
-                               [&](int g, vf32 scale, vf32 minimum) TEGULA_LAMBDA_INLINE {
-                                 scales[(b - first) * groups + g] = scale;
-                                 minima[(b - first) * groups + g] = minimum;
-                                 bound.add(g, scale, minimum);
-                               });
+      for_each_group<F, byte_multiples>(super, static_cast<std::size_t>(b % super_blocks), vector,
+                                        [&](int g, vf32 scale, vf32 minimum) TEGULA_LAMBDA_INLINE {
+                                          scales[(b - first) * groups + g] = scale;
+                                          minima[(b - first) * groups + g] = minimum;
+                                          bound.add(g, scale, minimum);
+                                        });
     }
     const byte_unit unit(bound.bits());
     for (index_t g = 0; g < (last - first) * groups; ++g) of[g] = unit.of<F, Offset>(scales[g], minima[g]);

@@ -30,11 +30,10 @@ class sparse_streams {
   stream of_[expanded_panels];
 };
 
-// Adds to C[MR][NR] what total(m, v) has for its vectors.
-template <int MR, class Total>
-TEGULA_INLINE void add_totals(float* c, Total total) {
-  for_each_vector<MR, panel_vectors>(
-      c, [&](int m, int v, float* at) TEGULA_LAMBDA_INLINE { store(at, load<vf32>(at) + total(m, v)); });
+// Adds to vector v of row m of C.
+TEGULA_INLINE void add_total(float* c, int m, int v, vf32 total) {
+  float* at = c + m * t::NR + v * lanes;
+  store(at, load<vf32>(at) + total);
 }
 
 // C[MR][NR] += the products of a tile that is full, and multiplied where it stands, or that is empty or ends K and is expanded to memory;
@@ -51,10 +50,7 @@ TEGULA_NOINLINE void multiply_stored_tile(const std::byte* tiles, index_t tile_s
     stored = expanded;
   }
   multiply_32<float, MR, panel_vectors>(tiles, tile_stride, count, rows_in_memory<typename F::element, false>{stored},
-                                        [&](int m, int v, vf32 sum) TEGULA_LAMBDA_INLINE {
-                                          float* at = c + m * t::NR + v * lanes;
-                                          store(at, load<vf32>(at) + sum);
-                                        });
+                                        [&](int m, int v, vf32 sum) TEGULA_LAMBDA_INLINE { add_total(c, m, v, sum); });
 }
 
 // C[panel][MR][NR] += the products of tiles of expanded_panels panels, side by side.
@@ -73,7 +69,9 @@ TEGULA_INLINE void multiply_sparse_tiles(const std::byte* tiles, index_t tile_st
         expansions[i()].next_row(0, [&](const std::byte* values, auto kept) TEGULA_LAMBDA_INLINE { products[i()].add(values, kept, a); });
       });
     });
-    (add_totals<MR>(c + I * c_stride, [&](int m, int v) TEGULA_LAMBDA_INLINE { return products[I].total(m, v); }), ...);
+    (for_each_vector<MR, panel_vectors>(
+         [&](int m, int v) TEGULA_LAMBDA_INLINE { add_total(c + I * c_stride, m, v, products[I].total(m, v)); }),
+     ...);
   }(std::make_index_sequence<expanded_panels>{});
 }
 

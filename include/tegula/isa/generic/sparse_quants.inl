@@ -88,7 +88,7 @@ TEGULA_NOINLINE void add_from_memory(const t::a_block& block, index_t row, const
   const bool whole = blocks == t::traits<F>::super_blocks, full = whole && tiles.all(t::tile_kind::full);
   if (!full) expand_units<F>(panel, K, s, s + 1, packed);
   const super_group<F> super{full ? tiles.record(0) : packed, blocks};
-  const std::size_t ahead = full ? cpu_report().prefetch_ahead : 0;
+  const std::size_t ahead = full ? fetch_distance<F>() : 0;
   if (whole) add_packed<F, MR, true>(block, row, s, super, ahead, c);
   else add_packed<F, MR, false>(block, row, s, super, ahead, c);
 }

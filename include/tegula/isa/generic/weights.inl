@@ -55,25 +55,26 @@ TEGULA_INLINE vu32 joined_row(const Stored& stored, int r, int down) {
 template <quant_format F, int Lift = 0, class Fields = shifted_fields, class Stored>
   requires std::is_invocable_v<Stored, std::size_t>
 TEGULA_INLINE vu32 quant_row(const Stored& stored, int r) {
-  using layout = t::panel_layout<F>;
   if constexpr (t::joined_planes<F>::applies) {
     return joined_row<F, Fields>(stored, r, joined_lift<F>(r) - Lift);
+  } else {
+    using layout = t::panel_layout<F>;
+    vu32 quants{};
+    unrolled<static_cast<int>(F::planes.size())>([&](auto p) TEGULA_LAMBDA_INLINE {
+      constexpr auto plane = static_cast<std::size_t>(p());
+      constexpr int bits = F::planes[plane].bits;
+      constexpr int lift = [] {
+        int below = Lift;
+        for (std::size_t q = 0; q < plane; ++q) below += F::planes[q].bits;
+        return below;
+      }();
+      constexpr auto rows = static_cast<unsigned>(layout::plane_rows(plane));
+      const int field = static_cast<int>(static_cast<unsigned>(r) % layout::tile_rows / rows);
+      // At once down by its position in the byte, up by the planes below it.
+      quants |= Fields::template of_bytes<((1u << bits) - 1u) << lift>(stored(stored_row<F, plane>(r)), bits * field - lift);
+    });
+    return quants;
   }
-  vu32 quants{};
-  unrolled<static_cast<int>(F::planes.size())>([&](auto p) TEGULA_LAMBDA_INLINE {
-    constexpr auto plane = static_cast<std::size_t>(p());
-    constexpr int bits = F::planes[plane].bits;
-    constexpr int lift = [] {
-      int below = Lift;
-      for (std::size_t q = 0; q < plane; ++q) below += F::planes[q].bits;
-      return below;
-    }();
-    constexpr auto rows = static_cast<unsigned>(layout::plane_rows(plane));
-    const int field = static_cast<int>(static_cast<unsigned>(r) % layout::tile_rows / rows);
-    // At once down by its position in the byte, up by the planes below it.
-    quants |= Fields::template of_bytes<((1u << bits) - 1u) << lift>(stored(stored_row<F, plane>(r)), bits * field - lift);
-  });
-  return quants;
 }
 
 // The same with the rows in memory: `rows` points at the first vector of the block's first row.
@@ -218,7 +219,7 @@ struct rows_in_panel {
 // A Whole super-group is read as memory likes it, if there are registers: each line once, upwards. (With few rows of A prefetchers must
 // keep up, and lines that are read again, in another order, take them up to a third of their speed: Zen 4, Q6_K, M = 1.) So its scales are
 // loaded first, and the rows that some groups share by fetch(), when the first of them starts. Where the CPU wants it, what stands as far
-// behind them as prefetch_ahead tells is fetched at the same time. Rows: where stored rows come from; of a Whole super-group, asked once
+// behind them as fetch_distance tells is fetched at the same time. Rows: where stored rows come from; of a Whole super-group, asked once
 // for each, upwards.
 template <quant_format F, int Vectors, bool InPlace, bool Whole, class Rows = rows_in_panel<F>>
 class packed_weights {
@@ -260,7 +261,6 @@ class packed_weights {
     }
   }
 
-  [[nodiscard]] TEGULA_INLINE const super_group<F>& super() const { return super_; }
   // Precedes the use of a group whose first tile row is `row`.
   TEGULA_INLINE void fetch(std::size_t block, int row) {
     if (row % t::panel_layout<F>::tile_rows >= stored_rows) return;  // a group before it had the same rows
@@ -296,7 +296,6 @@ class packed_weights {
     else return in_place ? quant_lift<F> - t::traits<F>::bits * (r / stored_rows) : 0;
   }
 
-  [[nodiscard]] TEGULA_INLINE vi32 plain_scale(int g, int v) const { return byte_of<F::signed_scales>(scales_[g / 4][v], g % 4); }
   [[nodiscard]] TEGULA_INLINE vi32 scale(int g, int v) const {
     return dot_of<F>::template scale_operand<F::signed_scales>(scales_[g / 4][v], g % 4);
   }
@@ -398,7 +397,6 @@ class unpacked_weights {
   }
   static constexpr int nth_row(int r) { return r; }
   static constexpr int row_shift(int) { return 0; }
-  [[nodiscard]] TEGULA_INLINE vi32 plain_scale(int g, int v) const { return dot_of<F>::scale_of(scale(g, v)); }
   [[nodiscard]] TEGULA_INLINE vi32 scale(int g, int v) const { return load<vi32>(super(v).scales[g] + column(v)); }
   [[nodiscard]] TEGULA_INLINE vi32 minima(int pair, int v) const { return load<vi32>(super(v).minima[pair] + column(v)); }
   [[nodiscard]] TEGULA_INLINE vf32 d(std::size_t block, int v) const { return load<vf32>(super(v).d[block] + column(v)); }

@@ -140,7 +140,6 @@ struct partial_dot {
   TEGULA_INLINE static vi32 scale_operand(vu32 scales, int j) {
     return byte_of<Signed>(scales, j);
   }
-  TEGULA_INLINE static vi32 scale_of(vi32 operand) { return operand; }
   TEGULA_INLINE vi32 scaled(vi32 sums, vi32 scale) const { return sums + sum * scale; }
   TEGULA_INLINE vi32 total(vi32 sums) const { return sums + sum; }
 };
