@@ -25,6 +25,7 @@ struct sparse_limit {
   double density;
 };
 inline constexpr sparse_limit sparse_limits[] = {
+    {bf16::id, isa::avx2, 1, 0.2},
     {f16::id, isa::avx512, 2, 0.7},
     {bf16::id, isa::avx512, 2, 0.7},
     {bf16::id, isa::avx512, 4, 0.5},
