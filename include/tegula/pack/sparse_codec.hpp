@@ -1,5 +1,5 @@
 // Between a packed panel and the sparse panel of the same weights (layout: pack/sparse_panel.hpp): measures, writes, checks, and
-// restores it. Plain code for any platform; the kernels have expansion of their own (isa/generic/expand.inl).
+// restores it. Plain code for any platform; the kernels have expansion of their own (isa/*/expand.inl).
 #pragma once
 
 #include "block_codec.hpp"
