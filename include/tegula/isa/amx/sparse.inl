@@ -1,8 +1,8 @@
 // B of sparse panels (pack/sparse_panel.hpp): expanded into the tiles of the next unit of K, a tile a step, between products like all
 // unpacking. Included inside namespace tegula::amx and its target region.
 //
-// Bound, cycles per tile of 16 rows, whatever its density: port 0 33 of words and 34 of bytes, two uops a row and those that transpose masks;
-// port 5 32; front end 26.
+// Bound, cycles per tile of 16 rows, whatever its density: port 0 33 of words and 34 of bytes, two uops a row and those that transpose
+// masks; port 5 32; front end 26.
 
 // Panel i of a sparse product; the first in place of one that is not there.
 TEGULA_INLINE const std::byte* sparse_panel_of(const block_product& p, index_t i) {
