@@ -70,7 +70,7 @@ struct cpu_description {
   [[nodiscard]] std::string text() const {
     std::string table = "best ISA: " + std::string(name_of(best)) + "\n";
     for (const cpu_feature& f : features) {
-      table += std::string(f.name).append(14 - std::string(f.name).size(), ' ') + "(" + name_of(f.needed_by) + ")  ";
+      table += std::string(f.name).append(18 - std::string(f.name).size(), ' ') + "(" + name_of(f.needed_by) + ")  ";
       table += std::string("cpuid ") + (f.in_cpuid ? "yes" : "no") + ", enabled " + (f.enabled ? "yes" : "no") + ", permitted " +
                (f.permitted ? "yes" : "no") + (f.why_not.empty() ? "" : ": " + f.why_not) + "\n";
     }
@@ -112,6 +112,7 @@ inline constexpr feature_bit feature_bits[] = {
     {"avx512_vnni", isa::avx512, 7, 0, &cpuid_registers::ecx, 11, zmm_states},
     {"avx512_vbmi", isa::amx, 7, 0, &cpuid_registers::ecx, 1, zmm_states},
     {"avx512_vbmi2", isa::amx, 7, 0, &cpuid_registers::ecx, 6, zmm_states},
+    {"avx512_vpopcntdq", isa::amx, 7, 0, &cpuid_registers::ecx, 14, zmm_states},
     {"gfni", isa::amx, 7, 0, &cpuid_registers::ecx, 8, zmm_states},
     {"avx512_bf16", isa::amx, 7, 1, &cpuid_registers::eax, 5, zmm_states},
     {"amx_tile", isa::amx, 7, 0, &cpuid_registers::edx, 24, tile_states},

@@ -91,11 +91,11 @@ isa isa_for_parts(isa best, [[maybe_unused]] const activation_store& a) {
   return best;
 }
 
-// Expanding rows of a sparse panel takes VBMI2 and GFNI, which the first CPUs with AVX-512 lack.
+// Expanding rows of a sparse panel takes VBMI2, GFNI and VPOPCNTDQ, which the first CPUs with AVX-512 lack.
 template <bool Sparse>
 isa isa_for_storage(isa best) {
   if constexpr (Sparse) {
-    static const bool expands = cpu_report().has("avx512_vbmi2") && cpu_report().has("gfni");
+    static const bool expands = cpu_report().has("avx512_vbmi2") && cpu_report().has("gfni") && cpu_report().has("avx512_vpopcntdq");
     if (best == isa::avx512 && !expands) return isa::avx2;
   }
   return best;

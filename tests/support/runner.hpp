@@ -94,6 +94,11 @@ std::vector<float> multiply(const std::vector<float>& a, tg::index_t M, weights_
 std::vector<tg::isa> isas_here();
 // Whose kernel a product of dense weights runs, which last_kernel() names: what an ISA has no kernel of its own for is another one's.
 tg::isa kernels_of(tg::isa isa, const block_info& type, tg::compute mode);
+// Whether AVX-512 has all here that expands sparse weights; else AVX2 multiplies them.
+inline bool avx512_expands() {
+  const tg::cpu_description cpu = tg::cpu_report();
+  return cpu.has("avx512_vbmi2") && cpu.has("gfni") && cpu.has("avx512_vpopcntdq");
+}
 inline call on(tg::isa isa, tg::compute mode = tg::compute::exact) { return {.options = {.isa = isa, .compute = mode}}; }
 
 // The modes that a type has.

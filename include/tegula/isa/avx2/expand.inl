@@ -35,7 +35,7 @@ TEGULA_INLINE void for_each_eight(const std::byte* values, std::uint64_t mask, c
   }
 }
 
-template <int ElementBytes>
+template <int ElementBytes, bool>
 TEGULA_INLINE void expand_row(const std::byte* values, std::uint64_t mask, vu32 (&row)[2]) {
   __m128i eights[8 / ElementBytes];
   for_each_eight<ElementBytes>(values, mask, expansion<ElementBytes>.control,
@@ -69,6 +69,11 @@ struct float_table {
 };
 inline constexpr float_table expansion_to_floats;
 
+template <class>
+inline constexpr int sized_rows = 0;
+template <int>
+bool keeps_halves(const std::byte*);
+
 template <class F>
 inline constexpr int expanded_rows = float_format<F> ? 1 : 0;
 template <>
@@ -79,7 +84,7 @@ inline constexpr bool has_float_products = std::is_same_v<F, bf16>;
 
 // e and o (float.inl) of MR rows of A and a panel of bf16, whose rows are expanded to floats by one shuffle for each four columns.
 // Registers: 4 MR sums, MR of A, a control. Bound: the loads, two for each four columns.
-template <class, int MR>
+template <class, int MR, bool>
 class float_products {
  public:
   // Adds those of a row of a tile. a: two floats of the first row of A.

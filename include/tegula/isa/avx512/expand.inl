@@ -1,14 +1,15 @@
 // Rows of a sparse tile (pack/sparse_panel.hpp) by vpexpandw and vpexpandb. Included inside namespace tegula::avx512.
 //
-// VBMI2 and GFNI are not among the features that this region is compiled for, since CPUs without them run the rest of it: so these are asm
-// statements.
+// VBMI2, GFNI and VPOPCNTDQ are not among the features that this region is compiled for, since CPUs without them run the rest of it: so
+// these are asm statements.
 
-// Elements, one after the other from `values`, where `kept` has a bit, zeros elsewhere. In place: a zero-masked expansion waits for what
-// its destination held before, and so waits for nothing but its own load.
-template <int ElementBytes, class Mask>
+// Elements, one after the other from `values`, where `kept` has a bit, zeros elsewhere. Half: at most half of them. In place: a zero-masked
+// expansion waits for what its destination held before, and so waits for nothing but its own load.
+template <int ElementBytes, bool Half, class Mask>
 TEGULA_INLINE void expand_row(const std::byte* values, Mask kept, vu32 (&row)[1]) {
   vu32 elements;
-  __builtin_memcpy(&elements, values, sizeof elements);
+  if constexpr (Half) elements = vu32(_mm512_zextsi256_si512(_mm256_loadu_si256(reinterpret_cast<const __m256i_u*>(values))));
+  else __builtin_memcpy(&elements, values, sizeof elements);
   if constexpr (ElementBytes == 2) asm("vpexpandw %0, %0%{%1%}%{z%}" : "+v"(elements) : "Yk"(kept));
   else asm("vpexpandb %0, %0%{%1%}%{z%}" : "+v"(elements) : "Yk"(kept));
   row[0] = elements;
@@ -79,6 +80,26 @@ class transposed_masks {
 template <int ElementBytes, bool Multiplied>
 using row_masks = std::conditional_t<Multiplied, counted_masks<ElementBytes>, transposed_masks<ElementBytes>>;
 
+// Half a vector crosses a line half as often as a whole one; where it does, Zen 5 loads twice. With more rows of A, or nibbles, that gains
+// nothing.
+template <class F>
+inline constexpr int sized_rows = detail::sparse_rows<F>::nibbles ? 0 : float_format<F> ? 1 : 2;
+template <int ElementBytes>
+TEGULA_INLINE bool keeps_halves(const std::byte* masks) {
+  const auto* at = reinterpret_cast<const __m512i_u*>(masks);
+  __m512i kept;
+  if constexpr (ElementBytes == 2) {
+    asm("vpopcntd %1, %0" : "=v"(kept) : "m"(at[0]));
+    return _mm512_cmpgt_epu32_mask(kept, _mm512_set1_epi32(16)) == 0;
+  } else {
+    __m512i of_last_rows;
+    asm("vpopcntq %1, %0" : "=v"(kept) : "m"(at[0]));
+    asm("vpopcntq %1, %0" : "=v"(of_last_rows) : "m"(at[1]));
+    const __m512i half = _mm512_set1_epi64(32);
+    return (_mm512_cmpgt_epu64_mask(kept, half) | _mm512_cmpgt_epu64_mask(of_last_rows, half)) == 0;
+  }
+}
+
 template <class F>
 inline constexpr int expanded_rows = byte_format<F> ? byte_rows : 4;
 inline constexpr int expanded_strip = 4, expanded_panels = 2;
@@ -87,13 +108,13 @@ inline constexpr bool has_float_products = true;
 
 // e and o (float.inl) of MR rows of A and a panel. Registers: 2 MR sums a panel, two of A. Bound on Zen 5 of a row at MR = 1: the loads, of
 // values two, as they cross lines, of a mask and half of A's two, 2 cycles; as many operations, on four pipes.
-template <class F, int MR>
+template <class F, int MR, bool Half>
 class float_products {
  public:
   // Adds those of a row of a tile. a: two floats of the first row of A.
   TEGULA_INLINE void add(const std::byte* values, __mmask32 kept, const std::byte* a) {
     vu32 row[1];
-    expand_row<2>(values, kept, row);
+    expand_row<2, Half>(values, kept, row);
     hold(row[0]);
     vf32 w_even, w_odd;
     if constexpr (std::is_same_v<F, bf16>) {

@@ -21,8 +21,27 @@ struct tile_source {
 template <class F>
 inline constexpr index_t sparse_prefetch_ahead = t::sparse_rows<F>::element_bytes == 1 ? 10240 : 4096;
 
+// What the rows of tiles keep of themselves: not asked; at most half, each of them; more, at least one.
+enum class row_size { any, half, over_half };
+template <row_size Size>
+using row_size_constant = std::integral_constant<row_size, Size>;
+
+// Calls function(size) with that of these tiles, a constant.
+template <int MR, class F, int Tiles, class Function>
+TEGULA_INLINE void with_row_size(const tile_source<F, true> (&sources)[Tiles], Function function) {
+  if constexpr (MR <= sized_rows<F>) {
+    bool halves = true;
+    TEGULA_UNROLL
+    for (const auto& source : sources) halves = halves && keeps_halves<t::sparse_rows<F>::element_bytes>(source.stored_masks);
+    if (halves) function(row_size_constant<row_size::half>{});
+    else function(row_size_constant<row_size::over_half>{});
+  } else {
+    function(row_size_constant<row_size::any>{});
+  }
+}
+
 // Expands the rows of a tile, one after the other. Small, and apart from its source, so that it stays in registers.
-template <class F, bool Multiplied = false>
+template <class F, bool Multiplied = false, row_size Size = row_size::any>
 class tile_expansion {
   using rows_of = t::sparse_rows<F>;
   using mask_type = typename t::sparse_layout<F>::mask;
@@ -56,7 +75,7 @@ class tile_expansion {
   // The hardware's prefetchers do not follow uneven steps, so every other row fetches a line of what lies ahead.
   TEGULA_INLINE void prefetch() const { __builtin_prefetch(values(0) + ahead_); }
   // Where most lines are read by two rows, no prefetcher follows at all. So asked, it runs ahead from here, and memory gives more. (Zen 5,
-  // bytes, 30 and 50 % zeros: 8 and 3 %.)
+  // 30 and 50 % zeros: Q8_256 8 and 3 %, Q8_0 17 and 7 %.)
   TEGULA_INLINE void prefetch_near() const { __builtin_prefetch(values(0) + 256); }
   // expand(values, kept) for the next row of words or bytes, from the values of even rows, or, of nibbles, of odd ones.
   template <class Expand>
@@ -72,7 +91,9 @@ class tile_expansion {
 
  private:
   TEGULA_INLINE void expand(vu32 (&row)[vectors], int odd) {
-    next_row(odd, [&](const std::byte* values, auto kept) TEGULA_LAMBDA_INLINE { expand_row<rows_of::element_bytes>(values, kept, row); });
+    constexpr int bytes = rows_of::element_bytes;
+    constexpr bool half = Size == row_size::half;
+    next_row(odd, [&](const std::byte* values, auto kept) TEGULA_LAMBDA_INLINE { expand_row<bytes, half>(values, kept, row); });
   }
   [[nodiscard]] TEGULA_INLINE const std::byte* values(int odd) const { return source_.values + taken_[odd] * rows_of::element_bytes; }
 

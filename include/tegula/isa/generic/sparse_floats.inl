@@ -59,19 +59,21 @@ TEGULA_INLINE void multiply_sparse_tiles(const std::byte* tiles, index_t tile_st
                                          const t::tile_record (&records)[expanded_panels], const sparse_streams& streams, float* c) {
   [&]<std::size_t... I>(std::index_sequence<I...>) TEGULA_LAMBDA_INLINE {
     const tile_source<F, true> sources[]{tile_source<F, true>(records[I].at, t::sparse_tile_rows)...};
-    tile_expansion<F, true> expansions[]{tile_expansion<F, true>(sources[I], streams.ahead_of(I, records[I].at))...};
-    float_products<F, MR> products[expanded_panels];
-    unrolled<t::sparse_tile_rows>([&](auto row) TEGULA_LAMBDA_INLINE {
-      constexpr int tile_rows = activation_rows<float>::tile_k / 2;
-      const std::byte* a = (row() < tile_rows ? tiles : tiles + tile_stride) + row() % tile_rows * 8;
-      unrolled<expanded_panels>([&](auto i) TEGULA_LAMBDA_INLINE {
-        if constexpr (row() % 2 == 0) expansions[i()].prefetch();
-        expansions[i()].next_row(0, [&](const std::byte* values, auto kept) TEGULA_LAMBDA_INLINE { products[i()].add(values, kept, a); });
+    with_row_size<MR>(sources, [&](auto size) TEGULA_LAMBDA_INLINE {
+      tile_expansion<F, true> expansions[]{tile_expansion<F, true>(sources[I], streams.ahead_of(I, records[I].at))...};
+      float_products<F, MR, size() == row_size::half> products[expanded_panels];
+      unrolled<t::sparse_tile_rows>([&](auto row) TEGULA_LAMBDA_INLINE {
+        constexpr int tile_rows = activation_rows<float>::tile_k / 2;
+        const std::byte* a = (row() < tile_rows ? tiles : tiles + tile_stride) + row() % tile_rows * 8;
+        unrolled<expanded_panels>([&](auto i) TEGULA_LAMBDA_INLINE {
+          if constexpr (row() % 2 == 0) expansions[i()].prefetch();
+          expansions[i()].next_row(0, [&](const std::byte* values, auto kept) TEGULA_LAMBDA_INLINE { products[i()].add(values, kept, a); });
+        });
       });
+      (for_each_vector<MR, panel_vectors>(
+           [&](int m, int v) TEGULA_LAMBDA_INLINE { add_total(c + I * c_stride, m, v, products[I].total(m, v)); }),
+       ...);
     });
-    (for_each_vector<MR, panel_vectors>(
-         [&](int m, int v) TEGULA_LAMBDA_INLINE { add_total(c + I * c_stride, m, v, products[I].total(m, v)); }),
-     ...);
   }(std::make_index_sequence<expanded_panels>{});
 }
 

@@ -2,10 +2,11 @@
 // Bound: like all expansion, port 5, 2 cycles a row of 64 bytes.
 
 // The next row of a tile, where it is a register.
-template <class F>
-TEGULA_INLINE vu32 expanded_row(tile_expansion<F, true>& tile) {
+template <class F, row_size Size>
+TEGULA_INLINE vu32 expanded_row(tile_expansion<F, true, Size>& tile) {
   vu32 row[panel_vectors];
   tile.prefetch();
+  if constexpr (Size == row_size::over_half) tile.prefetch_near();
   tile.next(row);
   return row[0];
 }
@@ -27,7 +28,6 @@ class tiles_of_unit {
   }
   // Of the tile's record; the first has the unit's side fields in front.
   [[nodiscard]] TEGULA_INLINE const std::byte* record(index_t i) const { return panel_ + std::size_t{word(i) & ~3u}; }
-  [[nodiscard]] TEGULA_INLINE std::size_t record_bytes(index_t i) const { return (word(i + 1) & ~3u) - (word(i) & ~3u); }
   [[nodiscard]] TEGULA_INLINE const std::byte* rows(index_t i) const {
     return record(i) + (i == 0 ? t::sparse_rows<F>::side_bytes(layout::unit_k) : 0);
   }
@@ -57,7 +57,7 @@ struct unit_sources {
 };
 
 // Stored rows of such a unit, as packed_weights asks for them: once each, upwards.
-template <class F>
+template <class F, row_size Size>
 class rows_of_unit {
   using layout = t::sparse_layout<F>;
 
@@ -73,9 +73,9 @@ class rows_of_unit {
  private:
   template <std::size_t... I>
   TEGULA_INLINE rows_of_unit(const unit_sources<F>& sources, std::index_sequence<I...>)
-      : tiles_{tile_expansion<F, true>(sources.of[I])...} {}
+      : tiles_{tile_expansion<F, true, Size>(sources.of[I])...} {}
 
-  tile_expansion<F, true> tiles_[layout::unit_tiles];
+  tile_expansion<F, true, Size> tiles_[layout::unit_tiles];
 };
 
 // C[MR][NR] += super-group s, which does not expand in registers: where it stands if it is full, as it was packed; else expanded to memory.
@@ -106,9 +106,11 @@ TEGULA_NOINLINE void exact_sparse_kernel(const t::a_block& block, index_t row, c
         continue;
       }
       const unit_sources<F> sources(tiles);
-      packed_weights<F, panel_vectors, (MR <= in_place_rows), true, rows_of_unit<F>> weights({tiles.record(0), blocks}, 0, 0,
-                                                                                              rows_of_unit<F>(sources));
-      add_super<F, decltype(weights), MR, panel_vectors>(a_rows(block, row, s * super_k), weights, blocks, sums);
+      with_row_size<MR>(sources.of, [&](auto size) TEGULA_LAMBDA_INLINE {
+        using rows = rows_of_unit<F, size()>;
+        packed_weights<F, panel_vectors, (MR <= in_place_rows), true, rows> weights({tiles.record(0), blocks}, 0, 0, rows(sources));
+        add_super<F, decltype(weights), MR, panel_vectors>(a_rows(block, row, s * super_k), weights, blocks, sums);
+      });
     }
   });
 }
@@ -123,16 +125,11 @@ TEGULA_NOINLINE void exact_sparse_kernel(const t::a_block& block, index_t row, c
       add_256<MR>(
           a, scales,
           [&](index_t i, auto step) TEGULA_LAMBDA_INLINE {
-            const tile_source<F, true> source(tiles.rows(i), t::sparse_tile_rows);
-            tile_expansion<F, true> expansion(source);
-            const auto add = [&](auto dense) TEGULA_LAMBDA_INLINE {
-              step([&](int, int) TEGULA_LAMBDA_INLINE {
-                if constexpr (dense()) expansion.prefetch_near();
-                return expanded_row(expansion) ^ 0x80808080u;
-              });
-            };
-            if (MR == 1 && tiles.record_bytes(i) > t::sparse_layout<F>::tile_bytes / 2) add(std::true_type{});
-            else add(std::false_type{});
+            const tile_source<F, true> source[]{tile_source<F, true>(tiles.rows(i), t::sparse_tile_rows)};
+            with_row_size<MR>(source, [&](auto size) TEGULA_LAMBDA_INLINE {
+              tile_expansion<F, true, size()> expansion(source[0]);
+              step([&](int, int) TEGULA_LAMBDA_INLINE { return expanded_row(expansion) ^ 0x80808080u; });
+            });
           },
           c);
     } else {
