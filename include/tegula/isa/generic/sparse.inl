@@ -72,7 +72,7 @@ class tile_expansion {
     TEGULA_UNROLL
     for (int v = 0; v < vectors; ++v) store(stored + v * lanes * 4, row[v]);
   }
-  // The hardware's prefetchers do not follow uneven steps, so every other row fetches a line of what lies ahead.
+  // The hardware's prefetchers do not follow uneven steps, so rows, every one or some, fetch a line of what lies ahead.
   TEGULA_INLINE void prefetch() const { __builtin_prefetch(values(0) + ahead_); }
   // Where most lines are read by two rows, no prefetcher follows at all. So asked, it runs ahead from here, and memory gives more. (Zen 5,
   // 30 and 50 % zeros: Q8_256 8 and 3 %, Q8_0 17 and 7 %.)

@@ -63,10 +63,10 @@ TEGULA_INLINE void multiply_sparse_tiles(const std::byte* tiles, index_t tile_st
       tile_expansion<F, true> expansions[]{tile_expansion<F, true>(sources[I], streams.ahead_of(I, records[I].at))...};
       float_products<F, MR, size() == row_size::half> products[expanded_panels];
       unrolled<t::sparse_tile_rows>([&](auto row) TEGULA_LAMBDA_INLINE {
-        constexpr int tile_rows = activation_rows<float>::tile_k / 2;
+        constexpr int tile_rows = activation_rows<float>::tile_k / 2, rows_a_fetch = size() == row_size::half ? 4 : 2;
         const std::byte* a = (row() < tile_rows ? tiles : tiles + tile_stride) + row() % tile_rows * 8;
         unrolled<expanded_panels>([&](auto i) TEGULA_LAMBDA_INLINE {
-          if constexpr (row() % 2 == 0) expansions[i()].prefetch();
+          if constexpr (row() % rows_a_fetch == 0) expansions[i()].prefetch();
           expansions[i()].next_row(0, [&](const std::byte* values, auto kept) TEGULA_LAMBDA_INLINE { products[i()].add(values, kept, a); });
         });
       });
