@@ -30,7 +30,7 @@ inline constexpr sparse_limit sparse_limits[] = {
     {bf16::id, isa::avx512, 2, 0.7},
     {bf16::id, isa::avx512, 4, 0.5},
     {q8_0::id, isa::avx512, 4, 0.7},
-    {q8_256::id, isa::avx512, 16, 0.5},
+    {q8_256::id, isa::avx512, 16, 0.7},
 };
 
 // The highest density at which sparse weights are faster; 0: none.
