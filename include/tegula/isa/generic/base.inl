@@ -45,16 +45,18 @@ TEGULA_INLINE void prefetch_lines(const std::byte* p) {
 }
 
 // How far ahead packed weights of F are fetched, where the CPU wants it: quants for few rows of A, floats for any number. Half as far
-// again what is read faster, floats of 16 bits, and integer scales where registers are few. (Zen 5, AVX-512, floats, N = K = 4096, hardly
+// again what is read faster, floats of 16 bits, and integer scales where registers are few; half as far float scales where they are many.
+// (Zen 5, AVX-512, floats, N = K = 4096, hardly
 // out of cache, M = 1, 2, 4, 8: BF16 45 to 63, 74 to 119, 125 to 191 and 180 to 220 GFLOP/s, F16 43 to 63, 71 to 113, 120 to 182 and 179 to
 // 207; F32 35 to 49, 68 to 84 and 115 to 145 from M = 2 on. AVX2, M = 1 and 2: BF16 37 to 60 and 64 to 99. 4 KiB more add a twentieth at
 // M = 1, and take as much from it where weights come from memory; in L2 and L3 M = 1 and 2 lose 3 to 7 %. Half as far again, AVX2, M = 1
-// from memory: Q4_K 35 to 39 GB/s, Q6_K 31 to 34, Q5_K 29 to 30; Q8_0, and all with AVX-512, would lose 3 %.)
+// from memory: Q4_K 35 to 39 GB/s, Q6_K 31 to 34, Q5_K 29 to 30; Q8_0, and all with AVX-512, would lose 3 %. Half as far, AVX-512: Q8_0,
+// Q4_0 and Q4_1 37 to 39 GB/s, and 3 % more in cache.)
 template <block_format F>
 TEGULA_INLINE std::size_t fetch_distance() {
   constexpr bool further = float_format<F> ? t::traits<F>::block_bytes == 2 : integer_scales<F> && !many_registers;
-  const std::size_t ahead = cpu_report().prefetch_ahead;
-  return further ? ahead + ahead / 2 : ahead;
+  constexpr bool nearer = float_scales<F> && many_registers;
+  return cpu_report().prefetch_ahead * (further ? 3 : nearer ? 1 : 2) / 2;
 }
 
 // function(integral_constant<int, i>) for i = 0 .. Count - 1, unrolled.
