@@ -44,6 +44,13 @@ TEGULA_INLINE void prefetch_lines(const std::byte* p) {
   for (std::size_t line = 0; line < Bytes; line += 64) __builtin_prefetch(p + line);
 }
 
+// The same by one instruction, in a loop: the hardware's prefetchers follow one that goes up line by line, and lose count of forty. (Zen 5,
+// lines that are read one after the other by so many instructions: 20 GB/s, fetched by as many 37, fetched by one 41; in a loop of few 43.)
+TEGULA_INLINE void prefetch_upwards(const std::byte* p, std::size_t bytes) {
+#pragma GCC unroll 1
+  for (std::size_t line = 0; line < bytes; line += 64) __builtin_prefetch(p + line);
+}
+
 // How far ahead packed weights of F are fetched, where the CPU wants it: quants for few rows of A, floats for any number. Half as far
 // again what is read faster, floats of 16 bits, and integer scales where registers are few; half as far float scales where they are many.
 // (Zen 5, AVX-512, floats, N = K = 4096, hardly

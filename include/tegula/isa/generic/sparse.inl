@@ -74,9 +74,6 @@ class tile_expansion {
   }
   // The hardware's prefetchers do not follow uneven steps, so rows, every one or some, fetch a line of what lies ahead.
   TEGULA_INLINE void prefetch() const { __builtin_prefetch(values(0) + ahead_); }
-  // Where most lines are read by two rows, no prefetcher follows at all. So asked, it runs ahead from here, and memory gives more. (Zen 5,
-  // 30 and 50 % zeros: Q8_256 8 and 3 %, Q8_0 17 and 7 %.)
-  TEGULA_INLINE void prefetch_near() const { __builtin_prefetch(values(0) + 256); }
   // expand(values, kept) for the next row of words or bytes, from the values of even rows, or, of nibbles, of odd ones.
   template <class Expand>
   TEGULA_INLINE void next_row(int odd, Expand expand) {

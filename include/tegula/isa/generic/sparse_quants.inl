@@ -5,10 +5,15 @@
 template <class F, row_size Size>
 TEGULA_INLINE vu32 expanded_row(tile_expansion<F, true, Size>& tile) {
   vu32 row[panel_vectors];
-  tile.prefetch();
-  if constexpr (Size == row_size::over_half) tile.prefetch_near();
+  if constexpr (Size != row_size::over_half) tile.prefetch();
   tile.next(row);
   return row[0];
+}
+
+// Fetches what lies ahead of tiles with longer rows. (With a line by each row, Zen 5, M = 1 from memory, zeros 30 %: Q8_256 40 to 33 GB/s.)
+template <class F, row_size Size>
+TEGULA_INLINE void prefetch_tiles(const std::byte* first, const std::byte* last) {
+  if constexpr (Size == row_size::over_half) prefetch_upwards(first + sparse_prefetch_ahead<F>, static_cast<std::size_t>(last - first));
 }
 
 // The tiles of a unit of K, all of its rows there.
@@ -107,6 +112,7 @@ TEGULA_NOINLINE void exact_sparse_kernel(const t::a_block& block, index_t row, c
       }
       const unit_sources<F> sources(tiles);
       with_row_size<MR>(sources.of, [&](auto size) TEGULA_LAMBDA_INLINE {
+        prefetch_tiles<F, size()>(tiles.record(0), tiles.record(t::sparse_layout<F>::unit_tiles));
         using rows = rows_of_unit<F, size()>;
         packed_weights<F, panel_vectors, (MR <= in_place_rows), true, rows> weights({tiles.record(0), blocks}, 0, 0, rows(sources));
         add_super<F, decltype(weights), MR, panel_vectors>(a_rows(block, row, s * super_k), weights, blocks, sums);
@@ -127,6 +133,7 @@ TEGULA_NOINLINE void exact_sparse_kernel(const t::a_block& block, index_t row, c
           [&](index_t i, auto step) TEGULA_LAMBDA_INLINE {
             const tile_source<F, true> source[]{tile_source<F, true>(tiles.rows(i), t::sparse_tile_rows)};
             with_row_size<MR>(source, [&](auto size) TEGULA_LAMBDA_INLINE {
+              prefetch_tiles<F, size()>(tiles.record(i), tiles.record(i + 1));
               tile_expansion<F, true, size()> expansion(source[0]);
               step([&](int, int) TEGULA_LAMBDA_INLINE { return expanded_row(expansion) ^ 0x80808080u; });
             });

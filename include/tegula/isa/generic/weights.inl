@@ -315,14 +315,11 @@ class packed_weights {
   static constexpr std::size_t blocks = t::traits<F>::super_blocks;
 
   [[nodiscard]] TEGULA_INLINE std::size_t column(int v) const { return static_cast<std::size_t>((first_ + v) * lanes); }
-  // Looped over: the hardware's prefetchers follow an instruction that goes up line by line, and lose count of many. (Zen 5, M = 1 from
-  // memory. AVX-512: Q8_0 36 to 39 GB/s, Q4_K 35 to 37, Q5_K 36 to 37.5; the memory gives 43. AVX2, which has no registers for so many
-  // addresses either: Q5_K 33 to 38, Q6_K 34 to 39, and in cache 33 to 39, 35 to 45.)
+  // (Not upwards, Zen 5, M = 1 from memory: AVX-512 Q8_0 39 to 36 GB/s, Q4_K 37 to 35; AVX2, which has no registers for so many addresses
+  // either, Q5_K 38 to 33, Q6_K 39 to 34, and in cache 39 to 33, 45 to 35.)
   template <std::size_t Bytes>
   TEGULA_INLINE void prefetch(const std::byte* read_now) const {
-    if (ahead_ == 0) return;
-#pragma GCC unroll 1
-    for (std::size_t line = 0; line < Bytes; line += 64) __builtin_prefetch(read_now + ahead_ + line);
+    if (ahead_ != 0) prefetch_upwards(read_now + ahead_, Bytes);
   }
   template <class Place>
   TEGULA_INLINE void load_halves(vf32 (&values)[blocks][Vectors], Place place) {
