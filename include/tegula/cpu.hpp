@@ -151,7 +151,7 @@ inline std::string why_amx_was_refused(int error) {
 }
 
 // Where it was measured to pay. M = 1, weights from memory: Zen 5 reads K-quants twice as fast so, whatever the ISA, and the others at
-// least as fast as before (8 KiB ahead; 4 and 6 KiB gain less); weights in cache, AVX2's Q4_0 and Q6_K lose up to 7 %. Zen 4 loses a sixth.
+// least as fast as before (8 KiB ahead; 4 and 6 KiB gain less). Zen 4 loses a sixth.
 inline std::size_t prefetch_distance(const cpu_probe& probe) {
   constexpr std::uint32_t amd = 0x68747541, zen_5 = 0x1a;  // "Auth", the first letters of AuthenticAMD; a family
   const cpuid_registers vendor = probe.cpuid(0, 0);

@@ -8,8 +8,12 @@
 template <int ElementBytes, bool Half, class Mask>
 TEGULA_INLINE void expand_row(const std::byte* values, Mask kept, vu32 (&row)[1]) {
   vu32 elements;
-  if constexpr (Half) elements = vu32(_mm512_zextsi256_si512(_mm256_loadu_si256(reinterpret_cast<const __m256i_u*>(values))));
-  else __builtin_memcpy(&elements, values, sizeof elements);
+  if constexpr (Half) {  // becomes one load; g++ 12 warns of its own way to widen a vector
+    const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i_u*>(values));
+    elements = vu32(_mm512_maskz_inserti64x4(0xff, __m512i{}, half, 0));
+  } else {
+    __builtin_memcpy(&elements, values, sizeof elements);
+  }
   if constexpr (ElementBytes == 2) asm("vpexpandw %0, %0%{%1%}%{z%}" : "+v"(elements) : "Yk"(kept));
   else asm("vpexpandb %0, %0%{%1%}%{z%}" : "+v"(elements) : "Yk"(kept));
   row[0] = elements;

@@ -44,21 +44,19 @@ TEGULA_INLINE void prefetch_lines(const std::byte* p) {
   for (std::size_t line = 0; line < Bytes; line += 64) __builtin_prefetch(p + line);
 }
 
-// The same by one instruction, in a loop: the hardware's prefetchers follow one that goes up line by line, and lose count of forty. (Zen 5,
-// lines that are read one after the other by so many instructions: 20 GB/s, fetched by as many 37, fetched by one 41; in a loop of few 43.)
+// The same by one instruction, in a loop: the hardware's prefetchers follow one that goes up line by line, and lose count of many. (Zen 5,
+// 64 lines in a turn of a loop, each read by an instruction of its own: 20 GB/s; fetched by as many 37, by one 38; of 36 lines 37 and 41.)
 TEGULA_INLINE void prefetch_upwards(const std::byte* p, std::size_t bytes) {
 #pragma GCC unroll 1
   for (std::size_t line = 0; line < bytes; line += 64) __builtin_prefetch(p + line);
 }
 
-// How far ahead packed weights of F are fetched, where the CPU wants it: quants for few rows of A, floats for any number. Half as far
-// again what is read faster, floats of 16 bits, and integer scales where registers are few; half as far float scales where they are many.
-// (Zen 5, AVX-512, floats, N = K = 4096, hardly
-// out of cache, M = 1, 2, 4, 8: BF16 45 to 63, 74 to 119, 125 to 191 and 180 to 220 GFLOP/s, F16 43 to 63, 71 to 113, 120 to 182 and 179 to
-// 207; F32 35 to 49, 68 to 84 and 115 to 145 from M = 2 on. AVX2, M = 1 and 2: BF16 37 to 60 and 64 to 99. 4 KiB more add a twentieth at
-// M = 1, and take as much from it where weights come from memory; in L2 and L3 M = 1 and 2 lose 3 to 7 %. Half as far again, AVX2, M = 1
-// from memory: Q4_K 35 to 39 GB/s, Q6_K 31 to 34, Q5_K 29 to 30; Q8_0, and all with AVX-512, would lose 3 %. Half as far, AVX-512: Q8_0,
-// Q4_0 and Q4_1 37 to 39 GB/s, and 3 % more in cache.)
+// How far ahead packed weights of F are fetched, where the CPU wants it: quants for few rows of A, floats for any number. On Zen 5:
+// - Floats of 16 bits, half as far again. AVX-512, hardly out of cache, M = 1, 2, 4, 8, against no fetching: BF16 45 to 63, 74 to 119, 125
+//   to 191 and 180 to 220 GFLOP/s, F16 43 to 63, 71 to 113, 120 to 182 and 179 to 207; AVX2, M = 1 and 2: BF16 37 to 60 and 64 to 99. (As
+//   far as others, M = 1 to 3 would gain 3 % from memory, and lose 12 % there.) F32 35 to 49, 68 to 84 and 115 to 145 from M = 2 on.
+// - Integer scales where registers are few, half as far again: AVX2, M = 1 from memory, Q5_K 36 to 38 GB/s, Q6_K 39 to 40; Q4_K loses 2 %.
+// - Float scales where they are many, half as far: AVX-512, M = 1 from memory, Q8_0, Q4_0 and Q4_1 37 to 39 GB/s, and 3 % more in cache.
 template <block_format F>
 TEGULA_INLINE std::size_t fetch_distance() {
   constexpr bool further = float_format<F> ? t::traits<F>::block_bytes == 2 : integer_scales<F> && !many_registers;
