@@ -110,8 +110,8 @@ inline constexpr int expanded_strip = 4, expanded_panels = 2;
 template <class>
 inline constexpr bool has_float_products = true;
 
-// e and o (float.inl) of MR rows of A and a panel. Registers: 2 MR sums a panel, two of A. Bound on Zen 5 of a row at MR = 1: operations, 2.4
-// cycles, as a mask's move shares its pipes with the expansion; loads, of values up to two, of a mask and half of A's two, 2 cycles.
+// e and o (float.inl) of MR rows of A and a panel. Registers: 2 MR sums a panel, two of A. Bound on Zen 5 of a row at MR = 1: operations,
+// 2.4 cycles, as a mask's move shares its pipes with the expansion; loads, of values up to two, of a mask and half of A's two, 2 cycles.
 template <class F, int MR, bool Half>
 class float_products {
  public:
