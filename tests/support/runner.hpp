@@ -96,7 +96,7 @@ std::vector<tg::isa> isas_here();
 tg::isa kernels_of(tg::isa isa, const block_info& type, tg::compute mode);
 // Whether AVX-512 has all here that expands sparse weights; else AVX2 multiplies them.
 inline bool avx512_expands() {
-  const tg::cpu_description cpu = tg::cpu_report();
+  const tg::cpu_description& cpu = tg::cpu_report();
   return cpu.has("avx512_vbmi2") && cpu.has("gfni") && cpu.has("avx512_vpopcntdq");
 }
 inline call on(tg::isa isa, tg::compute mode = tg::compute::exact) { return {.options = {.isa = isa, .compute = mode}}; }

@@ -315,8 +315,8 @@ class packed_weights {
   static constexpr std::size_t blocks = t::traits<F>::super_blocks;
 
   [[nodiscard]] TEGULA_INLINE std::size_t column(int v) const { return static_cast<std::size_t>((first_ + v) * lanes); }
-  // (Not upwards, Zen 5, M = 1 from memory: AVX-512 Q8_0 39 to 36 GB/s, Q4_K 37 to 35; AVX2, which has no registers for so many addresses
-  // either, Q5_K 38 to 33, Q6_K 39 to 34, and in cache 39 to 33, 45 to 35.)
+  // As far behind what is read now. By prefetch_lines Zen 5, M = 1 from memory, is slower: AVX-512 Q8_0 39 to 36 GB/s, Q4_K 37 to 35; AVX2,
+  // which has no registers for so many addresses either, Q5_K 38 to 33, Q6_K 39 to 34, and in cache 39 to 33 and 45 to 35.
   template <std::size_t Bytes>
   TEGULA_INLINE void prefetch(const std::byte* read_now) const {
     if (ahead_ != 0) prefetch_upwards(read_now + ahead_, Bytes);
