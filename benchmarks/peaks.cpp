@@ -67,6 +67,7 @@ constexpr int chains = 12;
 #define BENCH_FMA_YMM(R) "vfmadd231ps %%ymm14, %%ymm15, %%ymm" #R "\n"
 #define BENCH_DPBUSD_YMM(R) "%{vex%} vpdpbusd %%ymm14, %%ymm15, %%ymm" #R "\n"
 #define BENCH_DPBUSD_ZMM(R) "vpdpbusd %%zmm14, %%zmm15, %%zmm" #R "\n"
+#define BENCH_DPBF16_ZMM(R) "vdpbf16ps %%zmm14, %%zmm15, %%zmm" #R "\n"
 #define BENCH_FMA_ZMM(R) "vfmadd231ps %%zmm14, %%zmm15, %%zmm" #R "\n"
 BENCH_LOOP(pmaddwd_xmm, "sse2", BENCH_CLEAR_SSE, BENCH_PMADDWD, "")
 BENCH_LOOP(mul_add_xmm, "sse2", BENCH_CLEAR_SSE, BENCH_MUL_ADD, "")
@@ -74,6 +75,7 @@ BENCH_LOOP(maddubs_ymm, "avx2", BENCH_CLEAR_AVX, BENCH_MADDUBS, "vzeroupper")
 BENCH_LOOP(fma_ymm, "avx2,fma", BENCH_CLEAR_AVX, BENCH_FMA_YMM, "vzeroupper")
 BENCH_LOOP(dpbusd_ymm, "avx2", BENCH_CLEAR_AVX, BENCH_DPBUSD_YMM, "vzeroupper")
 BENCH_LOOP(dpbusd_zmm, "avx512f", BENCH_CLEAR_AVX, BENCH_DPBUSD_ZMM, "vzeroupper")
+BENCH_LOOP(dpbf16_zmm, "avx512f", BENCH_CLEAR_AVX, BENCH_DPBF16_ZMM, "vzeroupper")
 BENCH_LOOP(fma_zmm, "avx512f", BENCH_CLEAR_AVX, BENCH_FMA_ZMM, "vzeroupper")
 
 // Palette 1, eight tiles of 16 rows of 64 bytes.
@@ -126,7 +128,8 @@ arithmetic_peak measure_arithmetic(tg::isa isa, int threads) {
       break;
     case tg::isa::avx512:
       p.int8 = rate(dpbusd_zmm, chains * 128);
-      p.f32 = p.bf16 = rate(fma_zmm, chains * 32);
+      p.f32 = rate(fma_zmm, chains * 32);
+      p.bf16 = tg::cpu_report().has("avx512_bf16") ? rate(dpbf16_zmm, chains * 64) : p.f32;
       break;
     case tg::isa::amx:
       p.int8 = rate(tile_int8, 4 * 2 * 16 * 16 * 64);

@@ -152,6 +152,20 @@ float float_element(const float* a, const float* w, tg::index_t K) {
   return c;
 }
 
+// The order of VDPBF16PS, per 32 of K.
+float pair_element(const float* a, const float* w, tg::index_t K) {
+  float c = 0;
+  for (tg::index_t k0 = 0; k0 < K; k0 += 32) {
+    float s = 0;
+    for (tg::index_t k = k0; k < std::min(K, k0 + 32); k += 2) {
+      if (k + 1 < K) s = std::fma(a[k + 1], w[k + 1], s);
+      s = std::fma(a[k], w[k], s);
+    }
+    c += s;
+  }
+  return c;
+}
+
 float quiet(float x) { return std::isnan(x) ? std::bit_cast<float>(0x7fc00000u) : x; }
 
 }  // namespace
@@ -183,7 +197,7 @@ std::vector<float> exact(const std::vector<float>& a, tg::index_t M, const weigh
   return c;
 }
 
-std::vector<float> bf16(const std::vector<float>& a, tg::index_t M, const weights& w) {
+std::vector<float> bf16(const std::vector<float>& a, tg::index_t M, const weights& w, bool by_pairs) {
   const tg::index_t K = w.cols();
   const auto rounded = [](const float* x, tg::index_t count) {
     std::vector<float> y;
@@ -193,7 +207,10 @@ std::vector<float> bf16(const std::vector<float>& a, tg::index_t M, const weight
   const std::vector<float> x = rounded(a.data(), M * K), weights = rounded(w.row(0), w.rows() * K);
   std::vector<float> c;
   for (tg::index_t m = 0; m < M; ++m)
-    for (tg::index_t n = 0; n < w.rows(); ++n) c.push_back(quiet(float_element(x.data() + m * K, weights.data() + n * K, K)));
+    for (tg::index_t n = 0; n < w.rows(); ++n) {
+      const float *row = x.data() + m * K, *column = weights.data() + n * K;
+      c.push_back(quiet(by_pairs ? pair_element(row, column, K) : float_element(row, column, K)));
+    }
   return c;
 }
 
@@ -218,7 +235,7 @@ std::vector<float> requantized(const std::vector<float>& a, tg::index_t M, const
 //   the sum of all T: (8 + super-groups) u sum T.
 // exact, float: e and o take 16 roundings, e + o one, C one per 32 of K, all of values below sum |a w|: (18 + K / 32) u sum |a w|.
 // bf16: a and w are off by 2^-8 of themselves at most (8 significant bits, to nearest), w by u more as it was rounded to float, then
-//   the order of exact float: (2 * 2^-8 + 2^-16 + 2 u + (18 + K / 32) u) sum |a w|.
+//   the order of exact float, or by pairs s takes 32 roundings and C one per 32 of K: (2 * 2^-8 + 2^-16 + 2 u + (32 + K / 32) u) sum |a w|.
 // requantized: a as in exact. A weight is scale * byte. Of bytes, with |quant| <= far: factor and addend are off by 1/2 of 2^-8 each,
 //   the sum is rounded to an integer, and the float roundings of D, M, bound and their quotients move D * quant and M by 5 u of
 //   themselves, which are 3 * 127 bytes together at most. So |w_k - scale byte_k| <= scale e, e = 1/2 + (far + 1) / 512 + 2^-13, and the
@@ -250,7 +267,7 @@ bounded product(const float* a, const weights& w, tg::index_t n, tg::compute mod
   }
   constexpr double twice_u = 0x1p-23;
   const double float_steps = 18 + static_cast<double>(K) / 32;
-  if (mode == tg::compute::bf16) return {value, (0x1p-7 + 0x1p-16 + (2 + float_steps) * twice_u) * absolute};
+  if (mode == tg::compute::bf16) return {value, (0x1p-7 + 0x1p-16 + (2 + 14 + float_steps) * twice_u) * absolute};
   if (!w.type().quantized) return {value, float_steps * twice_u * absolute};
   if (mode == tg::compute::requantized) {
     if (!w.has_order()) return {value, std::numeric_limits<double>::infinity()};  // a type without a decoder: the ISAs must agree

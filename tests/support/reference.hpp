@@ -6,6 +6,7 @@
 //   blocks of 32, per 128:    t = 0;  for each block t = fma(S, d, t), with minima t = fma(I, m, t);  C = fma(t, da, C)
 // exact, float weights; and bf16 mode, where A and the weights are rounded to bf16 first:
 //   per 32 of K: e = fma over the even k, o = fma over the odd k, from 0;  C += e + o
+//   or, by pairs:  s = 0;  for each even k: s = fma over k + 1, then over k;  C += s
 // requantized: A as in exact mode; per 256 of K the weights of a column as integers and one scale, C = fma(S * scale, da, C)
 // A NaN in C is the quiet NaN 0x7fc00000.
 #pragma once
@@ -62,7 +63,7 @@ class weights {
 
 // C[M, N] bit for bit.
 std::vector<float> exact(const std::vector<float>& a, tg::index_t M, const weights& w);
-std::vector<float> bf16(const std::vector<float>& a, tg::index_t M, const weights& w);
+std::vector<float> bf16(const std::vector<float>& a, tg::index_t M, const weights& w, bool by_pairs);
 std::vector<float> requantized(const std::vector<float>& a, tg::index_t M, const weights& w);
 
 // The product in double, and how far a mode's result may be from it: derived in reference.cpp.

@@ -3,17 +3,6 @@
 //
 // Bound, cycles per 16 x 16 x 256: TMUL 128; loads 82, 8 tiles and C once in two units; vector 2 uops a weight / rows of A.
 
-// Two floats to bf16 as hardware rounds: to nearest even, denormals to zero, which TDPBF16PS would take as zeros anyway.
-struct hardware_rounding {
-  TEGULA_INLINE static vu32 pair(vf32 even, vf32 odd) {
-    alignas(64) static constexpr std::uint16_t interleaved[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
-                                                                  8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
-    vu32 halves;
-    asm("vcvtne2ps2bf16 %1, %2, %0" : "=v"(halves) : "v"(even), "v"(odd));  // even below odd
-    return vu32(_mm512_permutexvar_epi16(load<__m512i>(interleaved), __m512i(halves)));
-  }
-};
-
 // Draining takes no scales.
 struct bf16_scales {};
 

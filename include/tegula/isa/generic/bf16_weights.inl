@@ -14,6 +14,8 @@ struct bf16_rounding {
 struct canonical_rounding {  // of numbers, and of NaNs without low bits, which round_high could carry from
   TEGULA_INLINE static vu32 pair(vf32 even, vf32 odd) { return (round_high(even) >> 16) | (round_high(odd) & 0xffff0000u); }
 };
+template <block_format F>
+using rounding_of = std::conditional_t<float_format<F>, bf16_rounding, canonical_rounding>;  // the NaNs of scales are canonical
 
 // A tile row of quants, four k of each column, times `scale` plus `minimum`: two rows of pairs.
 template <int Offset, class Rounding>
@@ -63,7 +65,7 @@ TEGULA_INLINE void for_each_group(const super_group<F>& super, std::size_t b, in
 }
 
 // Super-groups first .. last - 1 of a panel.
-template <quant_format F>
+template <quant_format F, class Rounding>
 TEGULA_NOINLINE void unpack_bf16(const std::byte* panel, index_t first, index_t last, index_t K, std::byte* pairs) noexcept {
   constexpr int group_rows = F::group_k / 4;
   for (index_t s = first; s < last; ++s) {
@@ -75,7 +77,7 @@ TEGULA_NOINLINE void unpack_bf16(const std::byte* panel, index_t first, index_t 
         for_each_group<F>(super, b, v, [&](int g, vf32 scale, vf32 minimum) TEGULA_LAMBDA_INLINE {
           TEGULA_UNROLL
           for (int r = g * group_rows; r < (g + 1) * group_rows; ++r)
-            dequantize_row<F::offset, canonical_rounding>(quant_row<F>(rows, r), scale, minimum, pairs + 2 * r * t::row_bytes + column);
+            dequantize_row<F::offset, Rounding>(quant_row<F>(rows, r), scale, minimum, pairs + 2 * r * t::row_bytes + column);
         });
       }
   }
@@ -85,24 +87,28 @@ TEGULA_NOINLINE void unpack_bf16(const std::byte* panel, index_t first, index_t 
 TEGULA_INLINE vf32 float_scale(const t::byte_block& block, int vector) { return canonical_nan(load<vf32>(block.scales + vector * lanes)); }
 
 // Blocks first .. last - 1 of a panel of bytes.
-template <byte_format F>
+template <byte_format F, class Rounding>
 TEGULA_NOINLINE void unpack_bf16(const std::byte* panel, index_t first, index_t last, index_t, std::byte* pairs) noexcept {
   for (index_t b = first; b < last; ++b) {
     const t::byte_block& block = byte_blocks(panel)[b];
     for (int v = 0; v < panel_vectors; ++v) {
       const vf32 scale = float_scale(block, v);
       for (int r = 0; r < F::block_k / 4; ++r)
-        dequantize_row<128, canonical_rounding>(unsigned_row(block, r, v), scale, vf32{}, pairs + 2 * r * t::row_bytes + v * lanes * 4);
+        dequantize_row<128, Rounding>(unsigned_row(block, r, v), scale, vf32{}, pairs + 2 * r * t::row_bytes + v * lanes * 4);
     }
     pairs += F::block_k / 2 * t::row_bytes;
   }
 }
 
-// Weights k and k + 1 of a float panel, k even, zeros behind K.
+// Weights k and k + 1 of a float panel, k even: where they stand, and rounded, with zeros behind K.
+template <float_format F>
+TEGULA_INLINE const std::byte* weight_pair_at(const std::byte* panel, index_t k) {
+  return panel + static_cast<std::size_t>(k / 2) * weight_rows<typename F::element>::pair_bytes;
+}
 template <float_format F, class Rounding>
 TEGULA_INLINE vu32 weight_pair(const std::byte* panel, index_t k, index_t K, int vector) {
   using rows = weight_rows<typename F::element>;
-  const std::byte* source = panel + static_cast<std::size_t>(k / 2) * rows::pair_bytes;
+  const std::byte* source = weight_pair_at<F>(panel, k);
   vf32 even{}, odd{};
   if (k + 1 < K) rows::pair(source, vector, even, odd);
   else if (k < K) even = rows::single(source, vector);
@@ -110,10 +116,13 @@ TEGULA_INLINE vu32 weight_pair(const std::byte* panel, index_t k, index_t K, int
 }
 
 // Weights first_k .. last_k - 1 of a float panel of K.
-template <float_format F>
+template <float_format F, class Rounding>
 TEGULA_NOINLINE void unpack_bf16(const std::byte* panel, index_t first_k, index_t last_k, index_t K, std::byte* pairs) noexcept {
-  for (index_t k = first_k; k < last_k; k += 2, pairs += t::row_bytes)
-    for (int v = 0; v < panel_vectors; ++v) store(pairs + v * lanes * 4, weight_pair<F, bf16_rounding>(panel, k, K, v));
+  const std::size_t ahead = fetch_distance<F>();
+  for (index_t k = first_k; k < last_k; k += 2, pairs += t::row_bytes) {
+    if (ahead != 0) prefetch_lines<weight_rows<typename F::element>::pair_bytes>(weight_pair_at<F>(panel, k) + ahead);
+    for (int v = 0; v < panel_vectors; ++v) store(pairs + v * lanes * 4, weight_pair<F, Rounding>(panel, k, K, v));
+  }
 }
 
 // Whether a panel of K weights is bf16 pairs, in whole tiles, as it stands.
@@ -124,14 +133,14 @@ constexpr bool is_bf16_tiles(index_t K) {
 
 // K weights first_k .. first_k + count - 1 of a panel as bf16 pairs, in whole tiles, zeros behind K: from the panel itself where it is
 // that already, else made in `buffer`. first_k is a multiple of the super-group.
-template <block_format F>
+template <block_format F, class Rounding = rounding_of<F>>
 TEGULA_INLINE const std::byte* bf16_chunk(const std::byte* panel, index_t K, index_t first_k, index_t count, std::byte* buffer) {
   if (is_bf16_tiles<F>(K)) return panel + first_k / 2 * t::row_bytes;
   if constexpr (float_format<F>) {
-    unpack_bf16<F>(panel, first_k, first_k + t::round_up(count, index_t{32}), K, buffer);
+    unpack_bf16<F, Rounding>(panel, first_k, first_k + t::round_up(count, index_t{32}), K, buffer);
   } else {
     constexpr index_t super_k = t::traits<F>::super_k;
-    unpack_bf16<F>(panel, first_k / super_k, (first_k + count + super_k - 1) / super_k, K, buffer);
+    unpack_bf16<F, Rounding>(panel, first_k / super_k, (first_k + count + super_k - 1) / super_k, K, buffer);
   }
   return buffer;
 }
