@@ -5,7 +5,7 @@ import pathlib
 import re
 
 ROW = re.compile(r"gemm/(?P<type>[^/]+)/(?P<contender>[^/]+)/(?P<mode>[^/]+)/M:(?P<m>\d+)/N:(?P<n>\d+)/K:(?P<k>\d+)")
-OWN = "tegula"  # the contender of peer files that is this library
+OWN = "tegula"  # the contender of peer files that is this library in exact mode; "tegula <mode>" is it in another
 
 # rows: {(type, contender, mode, m): (GFLOP/s, fraction of the roofline or None)}; contender: an ISA, or a form of ggml
 Run = collections.namedtuple("Run", "path context shape rows")

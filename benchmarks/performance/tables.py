@@ -85,13 +85,16 @@ def choice(run, isas, mode):
 
 
 def peers(cells, bounds):
-    """One ISA and number of threads; the best contender but tegula decides the last column."""
-    contenders = sorted({c for cell in cells.values() for c in cell if c != OWN})
+    """One ISA and number of threads; the best contender that is not tegula's decides the ratios."""
+    names = {name for cell in cells.values() for name in cell}
+    own = sorted(name for name in names if name.split()[0] == OWN)
+    others = sorted(names.difference(own))
     rows = []
     for key, cell in cells.items():
         weights, m, temperature = key
-        bound, own, others = bounds.get(key), cell.get(OWN), [rate for c, rate in cell.items() if c != OWN]
-        rates = (f"{cell[c]:.1f}" if c in cell else "" for c in (OWN, *contenders))
+        bound, exact, best = bounds.get(key), cell.get(OWN), max((cell[name] for name in others if name in cell), default=None)
+        rates = (f"{cell[name]:.1f}" if name in cell else "" for name in (*own, *others))
+        ratios = (f"{cell[name] / best:.2f}x" if name in cell and best else "" for name in own)
         rows.append((f"{weights}, M = {m}{', ' + temperature if temperature else ''}", f"{bound:.0f}" if bound else "", *rates,
-                     f"{100 * own / bound:.0f} %" if own and bound else "", f"{own / max(others):.2f}x" if own and others else ""))
-    return table(("", "bound", OWN, *contenders, "of the bound", f"{OWN} / best peer"), rows)
+                     f"{100 * exact / bound:.0f} %" if exact and bound else "", *ratios))
+    return table(("", "bound", *own, *others, "of the bound", *(f"{name} / best peer" for name in own)), rows)

@@ -48,7 +48,7 @@ void check_mode(const block_info& type, const problem& p, tg::compute mode) {
   const auto [M, N, K] = p.size;
   std::vector<float> expected;
   for (const tg::isa isa : isas_here()) {
-    if (expected.empty() || mode == tg::compute::bf16) expected = p.dense_product(on(isa, mode));  // in bf16 mode AMX has its own bits
+    if (expected.empty() || mode == tg::compute::bf16) expected = p.dense_product(on(isa, mode));  // in bf16 mode ISAs have their own bits
     const std::vector<float> c = multiply(p.a, M, p.sparse, on(isa, mode));
     INFO(kernel_text(type, isa, mode) << ", M = " << M << ", N = " << N << ", K = " << K << ", density " << p.sparse.density());
     CHECK(tg::last_kernel() == kernel_text(type, isa, mode));

@@ -88,8 +88,46 @@ TEGULA_NOINLINE void pair_macrokernel(const block_product& p) noexcept {
   }
 }
 
+// s of MR rows of A and a sparse panel, whose rows are multiplied as they are expanded. Bound on Zen 5 of a row: a mask's move and the
+// expansion, 1.5 cycles; the loads, of values up to two, of a mask and A, 2.
+template <class F, int MR, bool Half>
+class pair_products {
+ public:
+  // Adds the products of a row of a tile. a: two bf16 of the first row of A.
+  TEGULA_INLINE void add(const std::byte* values, __mmask32 kept, const std::byte* a) {
+    vu32 row[1];
+    expand_row<2, Half>(values, kept, row);
+    if constexpr (!std::is_same_v<F, bf16>) {
+      vf32 even, odd;
+      widen_rows(row[0], even, odd);
+      row[0] = hardware_rounding::pair(even, odd);
+    }
+    TEGULA_UNROLL
+    for (int m = 0; m < MR; ++m) sums_[m] = add_bf16_products(sums_[m], row[0], splat_word(a + m * t::row_bytes));
+  }
+  [[nodiscard]] TEGULA_INLINE vf32 total(int m, int) const { return sums_[m]; }
+
+ private:
+  vf32 sums_[MR] = {};
+};
+
+// How tiles of a sparse panel are multiplied; float_tiles (sparse_floats.inl) says more.
+struct pair_tiles {
+  using activation = bf16;
+  template <class F, int MR, bool Half>
+  using products = pair_products<F, MR, Half>;
+
+  template <float_format F, int MR>
+  TEGULA_INLINE static void multiply(const std::byte* a, index_t tile_stride, index_t count, const std::byte* stored, float* c) {
+    alignas(64) std::byte buffer[16 * t::row_bytes];
+    const std::byte* pairs = bf16_chunk<F, hardware_rounding>(stored, count, 0, count, buffer);
+    pair_kernel<MR>(a, tile_stride, count, weights_in_memory<bf16, 1, true>{pairs}, c);
+  }
+};
+
 template <block_format F>
 struct pair_macrokernel_of {
   static constexpr int panels = 2;
   static constexpr auto call = &pair_macrokernel<F>;
+  TEGULA_INLINE static void from_sparse(const block_product& p) requires float_format<F> { floats_from_sparse<F, pair_tiles>(p); }
 };

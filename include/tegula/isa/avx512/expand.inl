@@ -110,6 +110,14 @@ inline constexpr int expanded_strip = 4, expanded_panels = 2;
 template <class>
 inline constexpr bool has_float_products = true;
 
+// The two rows of f16 that a row of a sparse tile is.
+TEGULA_INLINE void widen_rows(vu32 row, vf32& even, vf32& odd) {
+  __m256i halves;  // g++ 12 warns of its own cast to that
+  __builtin_memcpy(&halves, &row, sizeof halves);
+  even = vf32(_mm512_maskz_cvtph_ps(0xffff, halves));
+  odd = vf32(_mm512_maskz_cvtph_ps(0xffff, _mm512_maskz_extracti64x4_epi64(0xf, __m512i(row), 1)));
+}
+
 // e and o (float.inl) of MR rows of A and a panel. Registers: 2 MR sums a panel, two of A. Bound on Zen 5 of a row at MR = 1: operations,
 // 2.4 cycles, as a mask's move shares its pipes with the expansion; loads, of values up to two, of a mask and half of A's two, 2 cycles.
 template <class F, int MR, bool Half>
@@ -125,10 +133,7 @@ class float_products {
       w_even = vf32(row[0] << 16);
       w_odd = vf32(row[0] & 0xffff0000u);
     } else {
-      __m256i halves;  // g++ 12 warns of its own cast to that
-      __builtin_memcpy(&halves, &row[0], sizeof halves);
-      w_even = vf32(_mm512_maskz_cvtph_ps(0xffff, halves));
-      w_odd = vf32(_mm512_maskz_cvtph_ps(0xffff, _mm512_maskz_extracti64x4_epi64(0xf, __m512i(row[0]), 1)));
+      widen_rows(row[0], w_even, w_odd);
     }
     TEGULA_UNROLL
     for (int m = 0; m < MR; ++m) {

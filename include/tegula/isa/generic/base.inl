@@ -55,13 +55,19 @@ TEGULA_INLINE void prefetch_upwards(const std::byte* p, std::size_t bytes) {
 // - Floats of 16 bits, half as far again. AVX-512, hardly out of cache, M = 1, 2, 4, 8, against no fetching: BF16 45 to 63, 74 to 119, 125
 //   to 191 and 180 to 220 GFLOP/s, F16 43 to 63, 71 to 113, 120 to 182 and 179 to 207; AVX2, M = 1 and 2: BF16 37 to 60 and 64 to 99. (As
 //   far as others, M = 1 to 3 would gain 3 % from memory, and lose 12 % there.) F32 35 to 49, 68 to 84 and 115 to 145 from M = 2 on.
-// - Integer scales where registers are few, half as far again: AVX2, M = 1 from memory, Q5_K 36 to 38 GB/s, Q6_K 39 to 40; Q4_K loses 2 %.
-// - Float scales where they are many, half as far: AVX-512, M = 1 from memory, Q8_0, Q4_0 and Q4_1 37 to 39 GB/s, and 3 % more in cache.
+// - Integer scales and quants of 8 bits where registers are few, half as far again: AVX2, M = 1 from memory, Q5_K 36 to 38 GB/s, Q6_K 39 to
+//   40; Q4_K loses 2 %, as Q8_0 does, which gains 8 % in cache.
+// - Float scales where they are many, three quarters: AVX-512, M = 1 from memory, GB/s at 4, 6, 8 and 12 KiB: Q4_0 36, 37, 37, 37, Q4_1 38,
+//   39, 39, 38, Q8_0 37, 37, 35, 34; in cache Q4_0 103, 100, 97, 101, Q8_0 83, 86, 87, 88.
 template <block_format F>
 TEGULA_INLINE std::size_t fetch_distance() {
-  constexpr bool further = float_format<F> ? t::traits<F>::block_bytes == 2 : integer_scales<F> && !many_registers;
+  constexpr bool further = [] {
+    if constexpr (float_format<F>) return t::traits<F>::block_bytes == 2;
+    else if constexpr (quant_format<F>) return !many_registers && (integer_scales<F> || t::traits<F>::bits == 8);
+    else return false;
+  }();
   constexpr bool nearer = float_scales<F> && many_registers;
-  return cpu_report().prefetch_ahead * (further ? 3 : nearer ? 1 : 2) / 2;
+  return cpu_report().prefetch_ahead * (further ? 6 : nearer ? 3 : 4) / 4;
 }
 
 // function(integral_constant<int, i>) for i = 0 .. Count - 1, unrolled.

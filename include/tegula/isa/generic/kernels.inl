@@ -11,6 +11,12 @@
 #include "dequantize.inl"
 #include "quantize.inl"
 #include "macrokernel.inl"
+#include "sparse.inl"
+#include "sparse_floats.inl"
+#include "sparse_quants.inl"
+#include "sparse_macrokernel.inl"
+#include "task.inl"
+#include "softmax.inl"
 
 // The macro-kernel of a format and mode, and how many panels it takes at a time.
 template <block_format F, compute Mode>
@@ -21,14 +27,11 @@ struct macrokernel_of {
     else if constexpr (Mode == compute::requantized && quant_format<F>) return &requantized_macrokernel<F>;
     else return &exact_macrokernel<F>;
   }();
+  // Few rows of A times sparse panels.
+  TEGULA_INLINE static void from_sparse(const block_product& p) requires(Mode == compute::exact && expanded_rows<F> != 0) {
+    exact_from_sparse<F>(p);
+  }
 };
-
-#include "sparse.inl"
-#include "sparse_floats.inl"
-#include "sparse_quants.inl"
-#include "sparse_macrokernel.inl"
-#include "task.inl"
-#include "softmax.inl"
 
 // The form of a macro-kernel for sparse panels.
 template <block_format F, class Dense>

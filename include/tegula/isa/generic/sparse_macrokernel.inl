@@ -1,16 +1,16 @@
-// Products with a sparse panel. In exact mode few rows of A are multiplied while it is expanded, where the ISA has registers for that. For
-// all others a piece of K is expanded to the packed panel that it was, in memory that stays in L1 or L2, and the dense kernels run on
-// that. So every mode has its kernel, and its bits.
+// Products with a sparse panel. In exact mode, and by bf16 pairs, few rows of A are multiplied while it is expanded, where the ISA has
+// registers for that. For all others a piece of K is expanded to the packed panel that it was, in memory that stays in L1 or L2, and the
+// dense kernels run on that. So every mode has its kernel, and its bits.
 
 // Of K at a time: with few rows of A what the kernel multiplies while the next rows are expanded, with more what stays in L2.
 inline constexpr index_t sparse_piece_k = 256, sparse_chunk_k = 1024, sparse_piece_rows = 8;
 
-// Two panels at a time. Dense: the macro-kernel of packed panels, and how many it takes.
+// Two panels at a time. Dense: the macro-kernel of packed panels, how many it takes, and from_sparse for few rows of A, if there is one.
 template <class F, class Dense>
 TEGULA_NOINLINE void sparse_macrokernel(const block_product& p) noexcept {
   using layout = t::sparse_layout<F>;
-  if constexpr (expanded_rows<F> != 0 && std::is_same_v<Dense, macrokernel_of<F, compute::exact>>)
-    if (p.rows() <= expanded_rows<F>) return exact_from_sparse<F>(p);
+  if constexpr (requires { Dense::from_sparse(p); })
+    if (p.rows() <= expanded_rows<F>) return Dense::from_sparse(p);
   alignas(64) std::byte packed[Dense::panels * t::panel_layout<F>::panel_bytes(sparse_chunk_k)];
   const index_t step = p.rows() <= sparse_piece_rows ? sparse_piece_k : sparse_chunk_k;
   t::a_block blocks[t::m_blocks];
