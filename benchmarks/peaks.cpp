@@ -129,7 +129,7 @@ arithmetic_peak measure_arithmetic(tg::isa isa, int threads) {
     case tg::isa::avx512:
       p.int8 = rate(dpbusd_zmm, chains * 128);
       p.f32 = rate(fma_zmm, chains * 32);
-      p.bf16 = tg::cpu_report().has("avx512_bf16") ? rate(dpbf16_zmm, chains * 64) : p.f32;
+      p.bf16 = tg::cpu_report().bf16_pairs ? rate(dpbf16_zmm, chains * 64) : p.f32;
       break;
     case tg::isa::amx:
       p.int8 = rate(tile_int8, 4 * 2 * 16 * 16 * 64);

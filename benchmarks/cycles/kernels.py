@@ -21,13 +21,11 @@ BUILD = HERE.parents[1] / "build" / "cycles"
 COMPILER, FLAGS = "clang++-19", ["-std=c++20", "-O2", "-static"]  # the same everywhere: another compiler has other bounds
 
 FLOATS = ("f32", "f16", "bf16")
-# MAC/cycle of the widest product: tdpbssd, vpdpbusd on two ports, its ymm form too, vpmaddubsw on two; float weights in exact mode: f32
-# FMA; bf16 mode without tiles: vdpbf16ps
+# MAC/cycle of the widest product: tdpbssd, vpdpbusd on two ports, its ymm form too, vpmaddubsw on two; float weights in exact mode: f32 FMA
 PEAK = {"amx": 1024, "avx512": 128, "avx_vnni": 64, "avx2": 64}
 FLOAT_PEAK = {"avx512": 32, "avx2": 16}
-PAIR_PEAK = {"avx512": 64}
 
-# By mode: ISA, M, and N where it is not 512; float products are slow to emulate.
+# By mode: ISA, M, and N where it is not 512; f32 FMAs are slow to emulate.
 RECORDED = {
     "exact": [("amx", 512), ("amx", 128), ("avx512", 512), ("avx512", 1), ("avx_vnni", 512), ("avx_vnni", 1), ("avx2", 512), ("avx2", 1)],
     "bf16": [("amx", 512), ("amx", 128)],
@@ -35,7 +33,7 @@ RECORDED = {
 }
 RECORDED_FLOATS = {
     "exact": [("avx512", 512, 64), ("avx512", 1, 64), ("avx2", 512, 64), ("avx2", 1, 64)],
-    "bf16": [("amx", 512), ("amx", 128), ("avx512", 512, 64)],
+    "bf16": [("amx", 512), ("amx", 128)],
 }
 # Sparse matrices, half of whose weights are zeros: of these types, in this mode.
 RECORDED_SPARSE = {
@@ -66,8 +64,6 @@ def macs(kernel):
 
 
 def peak(kernel):
-    if kernel.mode == "bf16" and kernel.isa in PAIR_PEAK:
-        return PAIR_PEAK[kernel.isa]
     return FLOAT_PEAK[kernel.isa] if kernel.type in FLOATS and kernel.mode == "exact" else PEAK[kernel.isa]
 
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdlib>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -45,6 +46,8 @@ struct cpu_description {
   isa best = isa::scalar;
   // How far ahead, in bytes, kernels with few rows of A fetch packed weights themselves; 0: the CPU's prefetchers do better alone.
   std::size_t prefetch_ahead = 0;
+  // Whether bf16 mode on AVX-512 multiplies by VDPBF16PS, and not by f32 FMAs.
+  bool bf16_pairs = false;
 
   [[nodiscard]] bool supports(isa which) const noexcept { return obstacle(which) == nullptr; }
   // The best ISA up to a cap.
@@ -150,18 +153,24 @@ inline std::string why_amx_was_refused(int error) {
   return "the kernel denied the tile state (errno " + std::to_string(error) + ")";
 }
 
+inline bool is_amd(const cpu_probe& probe) {
+  const cpuid_registers vendor = probe.cpuid(0, 0);
+  return vendor.eax >= 1 && vendor.ebx == 0x68747541;  // "Auth", the first letters of AuthenticAMD
+}
+
 // Where it was measured to pay. M = 1, weights from memory: Zen 5 reads K-quants twice as fast so, whatever the ISA, and the others at
 // least as fast as before (8 KiB ahead; 4 and 6 KiB gain less). Zen 4 loses a sixth.
 inline std::size_t prefetch_distance(const cpu_probe& probe) {
-  constexpr std::uint32_t amd = 0x68747541, zen_5 = 0x1a;  // "Auth", the first letters of AuthenticAMD; a family
-  const cpuid_registers vendor = probe.cpuid(0, 0);
-  if (vendor.eax < 1 || vendor.ebx != amd) return 0;
+  constexpr std::uint32_t zen_5 = 0x1a;  // a family
+  if (!is_amd(probe)) return 0;
   const std::uint32_t version = probe.cpuid(1, 0).eax, family = (version >> 8 & 0xf) + (version >> 20 & 0xff);
   return family >= zen_5 ? 8192 : 0;
 }
 
-// `cap`: the best ISA that will ever be used. What is above it is described, but no permission is asked for.
-inline cpu_description describe_cpu(const cpu_probe& probe, isa cap = isa::amx) {
+// `cap`: the best ISA that will ever be used. What is above it is described, but no permission is asked for. `pairs`: whether to take
+// VDPBF16PS where it is there; unset, as it pays: AMD's has twice the products of an FMA a cycle (Zen 5: 536 and 272 GFLOP/s), that of
+// Sapphire Rapids is four operations and slower than FMAs (LLVM's model).
+inline cpu_description describe_cpu(const cpu_probe& probe, isa cap = isa::amx, std::optional<bool> pairs = {}) {
   cpu_description d;
   const std::uint32_t max_leaf = probe.cpuid(0, 0).eax;
   const bool can_read_xcr0 = max_leaf >= 1 && (probe.cpuid(1, 0).ecx >> 27 & 1u) != 0;
@@ -190,6 +199,7 @@ inline cpu_description describe_cpu(const cpu_probe& probe, isa cap = isa::amx) 
   for (const isa which : all_isas)
     if (d.supports(which)) d.best = which;
   d.prefetch_ahead = prefetch_distance(probe);
+  d.bf16_pairs = d.supports(isa::avx512) && d.has("avx512_bf16") && pairs.value_or(is_amd(probe));
   return d;
 }
 
@@ -234,13 +244,24 @@ inline isa environment_cap() {
   return cap;
 }
 
+// TEGULA_BF16_PAIRS=0|1: not, or whatever the CPU.
+inline std::optional<bool> environment_pairs() {
+  const char* text = std::getenv("TEGULA_BF16_PAIRS");
+  if (text == nullptr || *text == '\0') return {};
+  if (std::string_view(text) == "0") return false;
+  if (std::string_view(text) == "1") return true;
+  fail_argument("TEGULA_BF16_PAIRS=", std::string(text), ": must be 0 or 1");
+}
+
 }  // namespace detail
 
 // What this machine offers: each feature in CPUID, enabled by the operating system, permitted to this process, and why not.
 // Asked once. Where AMX is there and TEGULA_MAX_ISA allows it, the first call asks the kernel for the permission to use it, for the
-// whole process. Throws std::invalid_argument if TEGULA_MAX_ISA names no ISA.
+// whole process. The environment variable TEGULA_BF16_PAIRS=0|1 overrides bf16_pairs where the CPU has VDPBF16PS. Throws
+// std::invalid_argument if that is something else, or TEGULA_MAX_ISA names no ISA.
 inline const cpu_description& cpu_report() {
-  static const cpu_description description = detail::describe_cpu(detail::native_probe, detail::environment_cap());
+  static const cpu_description description =
+      detail::describe_cpu(detail::native_probe, detail::environment_cap(), detail::environment_pairs());
   return description;
 }
 

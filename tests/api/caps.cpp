@@ -82,3 +82,9 @@ TEST_CASE("a TEGULA_MAX_ISA that names no ISA is an error at every call", "[.][u
     check_names(message_of<std::invalid_argument>([] { tg::best_isa(); }),
                 {"TEGULA_MAX_ISA=avx1024", "scalar, avx2, avx_vnni, avx512, amx"});
 }
+
+// Run with TEGULA_BF16_PAIRS=yes.
+TEST_CASE("a TEGULA_BF16_PAIRS that is neither 0 nor 1 is an error at every call", "[.][unknown_pairs]") {
+  REQUIRE(std::getenv("TEGULA_BF16_PAIRS") != nullptr);
+  for (int i = 0; i < 2; ++i) check_names(message_of<std::invalid_argument>([] { tg::best_isa(); }), {"TEGULA_BF16_PAIRS=yes", "0 or 1"});
+}

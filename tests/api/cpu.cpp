@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "../support/catch.hpp"
@@ -31,9 +32,9 @@ struct machine {
   }
 } lie;
 
-tg::cpu_description describe(machine m) {
+tg::cpu_description describe(machine m, std::optional<bool> pairs = {}) {
   lie = std::move(m);
-  return tg::detail::describe_cpu({
+  const tg::cpu_probe probe{
       .cpuid =
           [](std::uint32_t leaf, std::uint32_t subleaf) {
             const auto found = lie.leaves.find({leaf, subleaf});
@@ -49,14 +50,15 @@ tg::cpu_description describe(machine m) {
             ++lie.requests;
             return lie.refusal;
           },
-  });
+  };
+  return tg::detail::describe_cpu(probe, tg::isa::amx, pairs);
 }
 
 template <class Change>
-tg::cpu_description with(Change change) {
+tg::cpu_description with(Change change, std::optional<bool> pairs = {}) {
   machine m;
   change(m);
-  return describe(std::move(m));
+  return describe(std::move(m), pairs);
 }
 
 const tg::cpu_feature& feature(const tg::cpu_description& d, const std::string& name) {
@@ -191,6 +193,24 @@ TEST_CASE("kernels fetch ahead where the CPU was measured to want it", "[cpu]") 
   CHECK(ahead(amd, 0x00800f12) == 0);    // Zen
   CHECK(ahead(intel, 0x000806f8) == 0);  // Sapphire Rapids
   CHECK(with([](machine& m) { m.leaves.clear(); }).prefetch_ahead == 0);
+}
+
+TEST_CASE("bf16 pairs are multiplied where the CPU was measured to want it, or the caller says so", "[cpu]") {
+  const auto pairs = [](std::uint32_t vendor, std::optional<bool> wanted, bool there) {
+    return with(
+               [=](machine& m) {
+                 m.leaves[{0, 0}].ebx = vendor;
+                 if (!there) m.leaves[{7, 1}].eax &= ~(1u << 5);
+               },
+               wanted)
+        .bf16_pairs;
+  };
+  constexpr std::uint32_t amd = 0x68747541, intel = 0x756e6547;
+  CHECK(pairs(amd, {}, true));
+  CHECK(!pairs(amd, false, true));
+  CHECK(!pairs(amd, true, false));
+  CHECK(!pairs(intel, {}, true));
+  CHECK(pairs(intel, true, true));
 }
 
 TEST_CASE("the report names every feature and the best ISA", "[cpu]") {

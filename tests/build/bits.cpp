@@ -55,7 +55,7 @@ class result {
 
 // CPUs' own bf16 products have their orders, flush denormals, and are compared elsewhere.
 bool same_bits_promised(tg::isa which, tg::compute mode) {
-  const bool multiplies_pairs = which == tg::isa::amx || (which == tg::isa::avx512 && tg::cpu_report().has("avx512_bf16"));
+  const bool multiplies_pairs = which == tg::isa::amx || (which == tg::isa::avx512 && tg::cpu_report().bf16_pairs);
   return mode != tg::compute::bf16 || !multiplies_pairs;
 }
 

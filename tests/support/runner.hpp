@@ -100,7 +100,7 @@ inline bool avx512_expands() {
   return cpu.has("avx512_vbmi2") && cpu.has("gfni") && cpu.has("avx512_vpopcntdq");
 }
 // Whether a product in bf16 mode is summed in the order of VDPBF16PS.
-inline bool sums_by_pairs(tg::isa isa) { return isa == tg::isa::avx512 && tg::cpu_report().has("avx512_bf16"); }
+inline bool sums_by_pairs(tg::isa isa) { return isa == tg::isa::avx512 && tg::cpu_report().bf16_pairs; }
 inline call on(tg::isa isa, tg::compute mode = tg::compute::exact) { return {.options = {.isa = isa, .compute = mode}}; }
 
 // The modes that a type has.

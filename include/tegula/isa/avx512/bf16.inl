@@ -1,4 +1,4 @@
-// bf16 mode where the CPU multiplies pairs of bf16: VDPBF16PS, of Cooper Lake, Sapphire Rapids, Zen 4 and what came after them.
+// bf16 mode where multiplying pairs of bf16, by VDPBF16PS, is faster than FMAs of floats (cpu_description::bf16_pairs): Zen 4 and later.
 // Included inside namespace tegula::avx512 and its target region, behind generic/.
 //
 // One order, whatever the rows: per 32 of K, s = the pairs ascending, from 0; C += s. Registers: 8 rows x 2 panels of s; 2 vectors of

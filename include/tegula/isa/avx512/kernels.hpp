@@ -23,12 +23,12 @@ struct kernels : generic_kernels {
   template <block_format F, compute Mode>
   static constexpr isa runs = isa::avx512;  // whose kernel serves F
 
+  // bf16 mode multiplies pairs where that pays: no ISA of its own, as all else stays the same.
   template <block_format F, compute Mode, bool Sparse, class T, class Epilogue>
   static void run(const t::activation_store& a, t::task_range range, const t::packed_panels& w, matrix_view<T> c,
                   const Epilogue& epilogue) {
     if constexpr (Mode == compute::bf16) {
-      static const bool multiplies_pairs = cpu_report().has("avx512_bf16");
-      if (multiplies_pairs) return run_kernel<F, pair_macrokernel_of<F>, Sparse>(a, range, w, c, epilogue);
+      if (cpu_report().bf16_pairs) return run_kernel<F, pair_macrokernel_of<F>, Sparse>(a, range, w, c, epilogue);
     }
     generic_kernels::run<F, Mode, Sparse>(a, range, w, c, epilogue);
   }

@@ -1,8 +1,8 @@
-// The micro-kernel of float products: exact mode of F32, F16, BF16 weights, and bf16 mode of every type (where AVX-512 multiplies bf16
-// pairs, avx512/bf16.inl). One order, that of TDPBF16PS: per 32 of K, e = fma over the even k, o = fma over the odd k, both ascending from
-// 0; then C += e + o. Registers: MR x Vectors each of e and o, and of C if there are more. With 16, only few rows sum e and o side by side;
-// more sum e of 32 of K, put it aside, and then sum o: 6 x 2 sums, and 8 loads for 12 FMAs. (4 x 1 of both took 10 for 8. Zen 5, F16, M =
-// 64: 97 to 123 GFLOP/s.) Bound: the FMAs, NR * K / lanes a row.
+// The micro-kernel of float products: exact mode of F32, F16, BF16 weights, and bf16 mode of every type (where it pays, pairs of bf16 in
+// its place: avx512/bf16.inl). One order, that of TDPBF16PS: per 32 of K, e = fma over the even k, o = fma over the odd k, both ascending
+// from 0; then C += e + o. Registers: MR x Vectors each of e and o, and of C if there are more. With 16, only few rows sum e and o side by
+// side; more sum e of 32 of K, put it aside, and then sum o: 6 x 2 sums, and 8 loads for 12 FMAs. (4 x 1 of both took 10 for 8. Zen 5, F16,
+// M = 64: 97 to 123 GFLOP/s.) Bound: the FMAs, NR * K / lanes a row.
 
 // Weights of k and k + 1, k even, as floats; or of k alone, where K ends.
 template <class Element>
