@@ -235,7 +235,8 @@ std::vector<float> requantized(const std::vector<float>& a, tg::index_t M, const
 //   the sum of all T: (8 + super-groups) u sum T.
 // exact, float: e and o take 16 roundings, e + o one, C one per 32 of K, all of values below sum |a w|: (18 + K / 32) u sum |a w|.
 // bf16: a and w are off by 2^-8 of themselves at most (8 significant bits, to nearest), w by u more as it was rounded to float, then
-//   the order of exact float, or by pairs s takes 32 roundings and C one per 32 of K: (2 * 2^-8 + 2^-16 + 2 u + (32 + K / 32) u) sum |a w|.
+//   the order of exact float: (2 * 2^-8 + 2^-16 + 2 u + (18 + K / 32) u) sum |a w|. By pairs s takes 32 roundings in place of 18 by e, o
+//   and their sum: that order is compared bit by bit only.
 // requantized: a as in exact. A weight is scale * byte. Of bytes, with |quant| <= far: factor and addend are off by 1/2 of 2^-8 each,
 //   the sum is rounded to an integer, and the float roundings of D, M, bound and their quotients move D * quant and M by 5 u of
 //   themselves, which are 3 * 127 bytes together at most. So |w_k - scale byte_k| <= scale e, e = 1/2 + (far + 1) / 512 + 2^-13, and the
@@ -267,7 +268,7 @@ bounded product(const float* a, const weights& w, tg::index_t n, tg::compute mod
   }
   constexpr double twice_u = 0x1p-23;
   const double float_steps = 18 + static_cast<double>(K) / 32;
-  if (mode == tg::compute::bf16) return {value, (0x1p-7 + 0x1p-16 + (2 + 14 + float_steps) * twice_u) * absolute};
+  if (mode == tg::compute::bf16) return {value, (0x1p-7 + 0x1p-16 + (2 + float_steps) * twice_u) * absolute};
   if (!w.type().quantized) return {value, float_steps * twice_u * absolute};
   if (mode == tg::compute::requantized) {
     if (!w.has_order()) return {value, std::numeric_limits<double>::infinity()};  // a type without a decoder: the ISAs must agree
