@@ -51,7 +51,8 @@ TEGULA_INLINE void prefetch_upwards(const std::byte* p, std::size_t bytes) {
   for (std::size_t line = 0; line < bytes; line += 64) __builtin_prefetch(p + line);
 }
 
-// How far ahead packed weights of F are fetched, where the CPU wants it: quants for few rows of A, floats for any number. On Zen 5:
+// How far ahead packed weights of F are fetched, where the CPU wants it: quants for few rows of A and where they
+// are unpacked, floats for any number. On Zen 5:
 // - Floats of 16 bits, half as far again. AVX-512, hardly out of cache, M = 1, 2, 4, 8, against no fetching: BF16 45 to 63, 74 to 119, 125
 //   to 191 and 180 to 220 GFLOP/s, F16 43 to 63, 71 to 113, 120 to 182 and 179 to 207; AVX2, M = 1 and 2: BF16 37 to 60 and 64 to 99. (As
 //   far as others, M = 1 to 3 would gain 3 % from memory, and lose 12 % there.) F32 35 to 49, 68 to 84 and 115 to 145 from M = 2 on.
