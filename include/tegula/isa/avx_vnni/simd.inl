@@ -3,7 +3,7 @@
 
 using avx2::max_rows, avx2::paired_rows, avx2::many_registers;  // of float kernels, which are AVX2's
 inline constexpr int byte_rows = 4;                             // of both halves of a panel: 8 sums
-using avx2::packed_rows;
+using avx2::packed_rows, avx2::packed_strip;
 inline constexpr int exact_rows = 4;  // 8 partial sums hide the latency of 4 or 5 cycles at 2 a cycle
 inline constexpr int exact_vectors = 2;
 inline constexpr int in_place_rows = 2;

@@ -51,6 +51,11 @@ TEGULA_INLINE void prefetch_upwards(const std::byte* p, std::size_t bytes) {
   for (std::size_t line = 0; line < bytes; line += 64) __builtin_prefetch(p + line);
 }
 
+// What stands as far behind so many bytes as fetch_distance tells, 0: nothing.
+TEGULA_INLINE void fetch_ahead(const std::byte* read_now, std::size_t distance, std::size_t bytes) {
+  if (distance != 0) prefetch_upwards(read_now + distance, bytes);
+}
+
 // How far ahead packed weights of F are fetched, where the CPU wants it: quants for few rows of A and where they
 // are unpacked, floats for any number. On Zen 5:
 // - Floats of 16 bits, half as far again. AVX-512, hardly out of cache, M = 1, 2, 4, 8, against no fetching: BF16 45 to 63, 74 to 119, 125

@@ -68,8 +68,10 @@ TEGULA_INLINE void for_each_group(const super_group<F>& super, std::size_t b, in
 template <quant_format F, class Rounding>
 TEGULA_NOINLINE void unpack_bf16(const std::byte* panel, index_t first, index_t last, index_t K, std::byte* pairs) noexcept {
   constexpr int group_rows = F::group_k / 4;
+  const std::size_t ahead = fetch_distance<F>();
   for (index_t s = first; s < last; ++s) {
     const auto super = super_group_at<F>(panel, s, K);
+    fetch_ahead(super.base, ahead, t::panel_layout<F>::super_at(1));
     for (std::size_t b = 0; b < super.blocks; ++b, pairs += F::block_k / 2 * t::row_bytes)
       for (int v = 0; v < panel_vectors; ++v) {
         const auto column = static_cast<std::size_t>(v * lanes * 4);
@@ -89,8 +91,10 @@ TEGULA_INLINE vf32 float_scale(const t::byte_block& block, int vector) { return 
 // Blocks first .. last - 1 of a panel of bytes.
 template <byte_format F, class Rounding>
 TEGULA_NOINLINE void unpack_bf16(const std::byte* panel, index_t first, index_t last, index_t, std::byte* pairs) noexcept {
+  const std::size_t ahead = fetch_distance<F>();
   for (index_t b = first; b < last; ++b) {
     const t::byte_block& block = byte_blocks(panel)[b];
+    fetch_ahead(panel + static_cast<std::size_t>(b) * sizeof block, ahead, sizeof block);
     for (int v = 0; v < panel_vectors; ++v) {
       const vf32 scale = float_scale(block, v);
       for (int r = 0; r < F::block_k / 4; ++r)

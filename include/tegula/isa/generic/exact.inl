@@ -293,12 +293,23 @@ TEGULA_INLINE void add_super(a_rows a, Weights& w, std::size_t blocks, float* c)
   }
 }
 
+// Rows of A that are multiplied by packed weights at a time, and vectors of columns that MR of them take: with more than 8 sums for a whole
+// panel in the longest strip, one, but for the few rows that memory is read for.
+template <quant_format F>
+inline constexpr int most_of_strip = packed_strip(t::traits<F>::bits, F::planes.size(), integer_scales<F>);
+template <quant_format F, int MR>
+inline constexpr int packed_vectors = MR > 2 && panel_vectors * most_of_strip<F> > 8 ? 1 : panel_vectors;
+
 // C[MR][NR] += super-group s, straight from its packed form.
 template <quant_format F, int MR, bool Whole>
 TEGULA_INLINE void add_packed(const t::a_block& block, index_t row, index_t s, super_group<F> super, std::size_t ahead, float* c) {
   if constexpr (Whole) super.blocks = t::traits<F>::super_blocks;
-  packed_weights<F, panel_vectors, (MR <= in_place_rows), Whole> weights(super, 0, ahead);
-  add_super<F, decltype(weights), MR, panel_vectors>(a_rows(block, row, s * t::traits<F>::super_k), weights, super.blocks, c);
+  constexpr int vectors = packed_vectors<F, MR>;
+  // No pragma here: with "unroll 1", as unrolled, g++ 12 moves so much out of the loop that Q5_K's 6 rows take 4 times as long.
+  for (int v = 0; v < panel_vectors; v += vectors) {
+    packed_weights<F, vectors, (MR <= in_place_rows), Whole> weights(super, v, v == 0 ? ahead : 0);
+    add_super<F, decltype(weights), MR, vectors>(a_rows(block, row, s * t::traits<F>::super_k), weights, super.blocks, c + v * lanes);
+  }
 }
 
 // add(sums), with sums[MR][NR] in place of C: they stay in registers. A store to C for each super-group costs a tenth of the memory's
@@ -330,20 +341,22 @@ TEGULA_NOINLINE void exact_packed_kernel(const t::a_block& block, index_t row, c
 // A chunk of K of one panel, or of as many as exact_vectors fill: super-groups first .. last - 1, unpacked, [panel][super-group].
 template <quant_format F>
 struct unpacked_chunk {
+  using layout = t::panel_layout<F>;
   static constexpr index_t supers_of_panel = exact_chunk_k / t::traits<F>::super_k;
+  static constexpr std::size_t bytes_of_panel = layout::super_at(supers_of_panel);
 
   unpacked_super<F> supers[exact_panels * supers_of_panel];
   index_t first, last;
 
-  // Fetches ahead: with 5 to 16 rows of A memory binds. (Zen 5, M = 8 from memory, AVX-512: Q4_0 9.1 to 13.7 GB/s, Q4_K 7.4 to 11.7.)
   void unpack(const std::byte* panel, int count, index_t K) {
-    const std::size_t ahead = fetch_distance<F>();
-    for (int i = 0; i < count; ++i, panel += t::panel_layout<F>::panel_bytes(K))
-      for (index_t s = first; s < last; ++s) {
-        const auto super = super_group_at<F>(panel, s, K);
-        if (ahead != 0) prefetch_upwards(super.base + ahead, t::panel_layout<F>::super_at(1));
-        supers[i * supers_of_panel + s - first].unpack(super);
-      }
+    for (int i = 0; i < count; ++i, panel += layout::panel_bytes(K))
+      for (index_t s = first; s < last; ++s) supers[i * supers_of_panel + s - first].unpack(super_group_at<F>(panel, s, K));
+  }
+
+  // Where the next chunk of the first of `count` panels stands, or of the panels behind them.
+  [[nodiscard]] const std::byte* next(const std::byte* panel, int count, index_t K) const {
+    if (last * t::traits<F>::super_k < K) return panel + layout::super_at(last);
+    return panel + static_cast<std::size_t>(count) * layout::panel_bytes(K);
   }
 };
 

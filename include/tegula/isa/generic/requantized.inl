@@ -155,7 +155,11 @@ TEGULA_INLINE void requantize_256(const std::byte* panel, index_t K, index_t k, 
 // K weights first_k .. last_k - 1 of a panel, first_k a multiple of 256: bytes + Offset, in whole 256s of K with zeros behind.
 template <quant_format F, int Offset>
 TEGULA_NOINLINE void requantize(const std::byte* panel, index_t K, index_t first_k, index_t last_k, t::byte_block* out) noexcept {
+  constexpr index_t super_k = t::traits<F>::super_k;
+  using layout = t::panel_layout<F>;
+  const std::size_t ahead = fetch_distance<F>();
   for (index_t k = first_k; k < last_k; k += t::scale_k, ++out) {
+    fetch_ahead(panel + layout::super_at(k / super_k), ahead, layout::super_at(t::scale_k / super_k));
     for (int v = 0; v < panel_vectors; ++v) requantize_256<F, Offset>(panel, K, k, v, *out);
     if (const index_t count = K - k; count < t::scale_k)
       __builtin_memset(out->rows[count / 4], 0, static_cast<std::size_t>((t::scale_k - count) * t::NR));

@@ -319,7 +319,7 @@ class packed_weights {
   // which has no registers for so many addresses either, Q5_K 38 to 33, Q6_K 39 to 34, and in cache 39 to 33 and 45 to 35.
   template <std::size_t Bytes>
   TEGULA_INLINE void prefetch(const std::byte* read_now) const {
-    if (ahead_ != 0) prefetch_upwards(read_now + ahead_, Bytes);
+    fetch_ahead(read_now, ahead_, Bytes);
   }
   template <class Place>
   TEGULA_INLINE void load_halves(vf32 (&values)[blocks][Vectors], Place place) {

@@ -6,9 +6,10 @@ inline constexpr int lanes = 4;
 inline constexpr int max_rows = 2;             // of A a micro-kernel call
 inline constexpr int paired_rows = 0;          // up to so many rows sum products of even and odd k at once, more one after the other
 inline constexpr bool many_registers = false;  // 32 of them
-// Up to so many rows of A read the packed panel, quants of so many bits in so many planes, with integer_scales or not; for more it is
-// unpacked first.
+// Up to so many rows of A read the packed panel, quants of so many bits in so many planes, with integer_scales or not, at most packed_strip
+// of them at a time; for more it is unpacked first.
 constexpr index_t packed_rows(int, std::size_t, bool) { return 0; }
+constexpr int packed_strip(int, std::size_t, bool) { return 1; }
 inline constexpr int exact_rows = 2;     // of A that an exact micro-kernel multiplies
 inline constexpr int exact_vectors = 1;  // of columns that it takes, of unpacked weights
 inline constexpr int in_place_rows = 0;  // up to so many of the packed rows leave quants where they stand in their bytes
