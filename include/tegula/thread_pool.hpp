@@ -1,8 +1,10 @@
-// thread_pool: a small executor for callers that have no threads of their own. The rest of the library does not need it.
+// thread_pool: a small executor for callers that have no threads of their own. The rest of the library does not need it. Between calls its
+// threads look out for the next one for 50 us, then they sleep.
 #pragma once
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <exception>
 #include <fstream>
@@ -66,6 +68,13 @@ inline int cgroup_cpus(const std::string& root = "/sys/fs/cgroup", const std::st
 // Set while a thread runs a task of a pool: a nested parallel_for then runs serially instead of waiting for itself.
 inline thread_local bool inside_pool_task = false;
 
+// A turn of a loop that waits for another thread.
+inline void pause() noexcept {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
 }  // namespace detail
 
 class thread_pool {
@@ -109,13 +118,12 @@ class thread_pool {
       function_ = const_cast<void*>(static_cast<const void*>(std::addressof(function)));
       count_ = n;
       next_.store(0, std::memory_order_relaxed);
-      busy_ = static_cast<int>(workers_.size());
-      ++generation_;
+      busy_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
+      generation_.fetch_add(1, std::memory_order_release);
     }
     wake_.notify_all();
     run_tasks();
-    std::unique_lock lock(mutex_);
-    done_.wait(lock, [this] { return busy_ == 0; });
+    wait(done_, [this] { return busy_.load(std::memory_order_acquire) == 0; });
 #if defined(__cpp_exceptions)
     if (std::exception_ptr error = std::exchange(error_, nullptr)) std::rethrow_exception(error);
 #endif
@@ -128,23 +136,38 @@ class thread_pool {
   void stop() {
     {
       const std::lock_guard lock(mutex_);
-      stopping_ = true;
+      stopping_.store(true, std::memory_order_relaxed);
     }
     wake_.notify_all();
     for (std::thread& worker : workers_) worker.join();
   }
 
+  // Until ready(), which whoever makes it so announces by `changed`. A product with one row of A lasts some 20 to 200 us, and to wake a
+  // thread takes 10 to 20 of them; so a thread looks out for a while before it sleeps, unless threads have to share CPUs. (Zen 5, 2
+  // threads, M = 1, 20 us between products: 2048 x 2048 of Q4_K 37 to 19 us, where one thread takes 27; 4096 x 4096 of Q8_0 125 to 100.)
+  template <class Ready>
+  void wait(std::condition_variable& changed, Ready ready) {
+    using clock = std::chrono::steady_clock;
+    if (threads_ <= cpus_)
+      for (const clock::time_point end = clock::now() + std::chrono::microseconds(50); clock::now() < end;)
+        for (int i = 0; i < 32; ++i) {
+          if (ready()) return;
+          detail::pause();
+        }
+    std::unique_lock lock(mutex_);
+    changed.wait(lock, ready);
+  }
+
   void work() {
     for (std::uint64_t seen = 0;;) {
-      {
-        std::unique_lock lock(mutex_);
-        wake_.wait(lock, [&] { return stopping_ || generation_ != seen; });
-        if (stopping_) return;
-        seen = generation_;
-      }
+      wait(wake_, [&] { return stopping_.load(std::memory_order_relaxed) || generation_.load(std::memory_order_acquire) != seen; });
+      if (stopping_.load(std::memory_order_relaxed)) return;
+      ++seen;
       run_tasks();
-      const std::lock_guard lock(mutex_);
-      if (--busy_ == 0) done_.notify_one();
+      if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+        const std::lock_guard lock(mutex_);  // or the caller could miss it between its look and its sleep
+        done_.notify_one();
+      }
     }
   }
 
@@ -167,7 +190,7 @@ class thread_pool {
     for (index_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < count_;) call_(function_, i);
   }
 
-  int threads_;
+  int threads_, cpus_ = default_size();
   std::vector<std::thread> workers_;
   std::mutex callers_, mutex_;
   std::condition_variable wake_, done_;
@@ -176,9 +199,9 @@ class thread_pool {
   index_t count_ = 0;
   std::atomic<index_t> next_{0};
   std::exception_ptr error_;
-  std::uint64_t generation_ = 0;
-  int busy_ = 0;
-  bool stopping_ = false;
+  std::atomic<std::uint64_t> generation_{0};  // calls so far
+  std::atomic<int> busy_{0};                  // workers that have not done with this one
+  std::atomic<bool> stopping_{false};
 };
 
 }  // namespace tegula::inline TEGULA_ABI

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <numeric>
@@ -148,6 +149,21 @@ TEST_CASE("the pool's threads work at the same time", "[pool]") {
     while (here < threads) std::this_thread::yield();  // ends only if all four are in a task
   });
   CHECK(here == threads);
+}
+
+TEST_CASE("calls follow at once, while threads look out for them and when they sleep", "[pool]") {
+  for (const int threads : {2, 5}) {
+    tg::thread_pool pool(threads);
+    long sum = 0;
+    for (int call = 0; call < 400; ++call) {
+      std::atomic<long> part{0};
+      pool.parallel_for(7, [&](tg::index_t i) { part += i + 1; });
+      sum += part;
+      if (call % 8 == 0) std::this_thread::sleep_for(std::chrono::microseconds(40 + call));  // shorter and longer than they look out
+    }
+    INFO(threads << " threads");
+    CHECK(sum == 400 * 28);
+  }
 }
 
 TEST_CASE("a nested call runs serially, in the task's thread", "[pool]") {
