@@ -81,7 +81,7 @@ class thread_pool {
  public:
   // `threads` in all, the calling one included; 0: what the affinity mask and the cgroup's quota allow, whichever is less. Throws
   // what std::thread throws if the system gives no more threads.
-  explicit thread_pool(int threads = 0) : threads_(threads > 0 ? threads : default_size()) {
+  explicit thread_pool(int threads = 0) : cpus_(default_size()), threads_(threads > 0 ? threads : cpus_) {
     workers_.reserve(static_cast<std::size_t>(threads_ - 1));
 #if defined(__cpp_exceptions)
     try {
@@ -190,7 +190,7 @@ class thread_pool {
     for (index_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < count_;) call_(function_, i);
   }
 
-  int threads_, cpus_ = default_size();
+  int cpus_, threads_;
   std::vector<std::thread> workers_;
   std::mutex callers_, mutex_;
   std::condition_variable wake_, done_;
